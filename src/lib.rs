@@ -1,0 +1,1 @@
+//! AuditShield: a payment daemon that sells digital files through CinetPay.

@@ -1,0 +1,2 @@
+//! AuditShield: the command.
+fn main() {}
