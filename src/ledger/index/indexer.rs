@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use metrics::gauge;
 use tracing::{error, warn};
@@ -57,6 +57,7 @@ impl Indexer {
         let mut checkpoint = Instant::now();
         let mut dirty = true;
         let mut failures = 0;
+        let mut newest = None;
         while let Some(changes) = self.overlay.peek(BATCH_CHANGES_MAX, CHECKPOINT_EVERY) {
             if let Err(error) = self.take_in(&changes) {
                 failures += 1;
@@ -69,13 +70,14 @@ impl Indexer {
             }
             failures = 0;
             dirty |= !changes.is_empty();
+            newest = newest.max(changes.iter().map(|change| change.snapshot.payment.created_at).max());
             if dirty && checkpoint.elapsed() >= CHECKPOINT_EVERY {
                 dirty = false;
                 checkpoint = Instant::now();
-                self.checkpoint();
+                self.checkpoint(newest);
             }
         }
-        self.checkpoint();
+        self.checkpoint(newest);
     }
 
     fn take_in(&self, changes: &[super::Change]) -> Result<(), IndexError> {
@@ -99,12 +101,13 @@ impl Indexer {
         }
     }
 
-    fn checkpoint(&self) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = Timestamp::from_millis(i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
+    /// Why ages are counted from the newest order and not from the clock: only new orders bring new keys, and the
+    /// ledger has no clock of its own.
+    fn checkpoint(&self, newest: Option<Timestamp>) {
         let age = i64::try_from(REQUEST_AGE_MAX.as_millis()).unwrap_or(i64::MAX);
-        let oldest = Timestamp::from_millis(now.millis().saturating_sub(age));
-        let outcome = self.index.forget_requests(oldest, FORGET_MAX).and_then(|()| self.index.flush());
+        let oldest = newest.map(|newest| Timestamp::from_millis(newest.millis().saturating_sub(age)));
+        let forgotten = oldest.map_or(Ok(()), |oldest| self.index.forget_requests(oldest, FORGET_MAX));
+        let outcome = forgotten.and_then(|()| self.index.flush());
         if let Err(error) = outcome {
             warn!(%error, "the index could not be flushed; it will be rebuilt if the power fails");
         }
