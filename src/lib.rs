@@ -1,1 +1,3 @@
 //! AuditShield: a payment daemon that sells digital files through CinetPay.
+
+pub mod simulator;
