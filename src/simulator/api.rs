@@ -210,7 +210,8 @@ fn open(
         if state.get(&id).is_some() {
             return Err(Refusal::bad(&settings.reused_code, "transaction_id already used"));
         }
-        state.strangers.init -= 1;
+        // Saturating: a reset may have come in between.
+        state.strangers.init = state.strangers.init.saturating_sub(1);
         state.open(order, &shared.options.site_id, now_text())
     };
     notify::schedule_auto(shared, &id, settings);
@@ -380,12 +381,8 @@ fn cut() -> Reply {
     reply
 }
 
-/// Seconds and a fraction, as in captures.
+/// Seconds and ten-thousandths, as in captures.
 fn response_id() -> String {
     let now = jiff::Timestamp::now();
-    format!(
-        "{}.{:04}",
-        now.as_second(),
-        now.subsec_microsecond() * 1_000 / 100_000 + now.subsec_millisecond() * 10
-    )
+    format!("{}.{:04}", now.as_second(), now.subsec_nanosecond() / 100_000)
 }

@@ -98,10 +98,13 @@ fn override_settings(shared: &Shared, id: &str, request: &Request) -> Reply {
     let Some(patch) = body(request) else {
         return refuse(StatusCode::BAD_REQUEST, "a JSON object is expected");
     };
-    if request.method == "PUT" {
-        shared.lock().overrides.remove(id);
+    // PUT replaces; a refused one leaves the old settings in force.
+    let before = if request.method == "PUT" { shared.lock().overrides.remove(id) } else { None };
+    let tried = patch_transaction(shared, id, &patch);
+    if let (Err(_), Some(before)) = (&tried, before) {
+        shared.lock().overrides.insert(id.to_owned(), before);
     }
-    match patch_transaction(shared, id, &patch) {
+    match tried {
         Ok(()) => json(StatusCode::OK, &shared.lock().settings_for(id)),
         Err(message) => refuse(StatusCode::BAD_REQUEST, &message),
     }

@@ -93,7 +93,7 @@ fn show(mail: &Mail) -> Reply {
         escape(&mail.to.join(", ")),
     );
     if let Some(body) = &seen.text {
-        let _ = write!(main, "<section class=\"card\"><pre>{}</pre></section>\n", linked(body));
+        let _ = writeln!(main, "<section class=\"card\"><pre>{}</pre></section>", linked(body));
     }
     if seen.html.is_some() {
         let _ = write!(

@@ -187,6 +187,11 @@ impl Simulator {
         self.refuse(id, "627")
     }
 
+    /// The operator waits for the payer. Sends a notification only with `notify.while_pending`.
+    pub fn pend(&self, id: &str) -> Result<(), Unchanged> {
+        notify::settle(&self.shared, id, Status::Pending, Some(Payer::default()))
+    }
+
     /// The link expires (625). Sends the notification.
     pub fn expire(&self, id: &str) -> Result<(), Unchanged> {
         notify::settle(&self.shared, id, Status::Expired, None)

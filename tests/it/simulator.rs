@@ -1,27 +1,28 @@
-//! The simulator seen from outside: HTTP and SMTP.
+//! The simulator seen from outside.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use auditshield::simulator::mailbox::{Fault, Mailbox, Settings, Step};
 use auditshield::simulator::{FIELDS, Options, Simulator, Status, start, x_token};
-use lettre::{AsyncTransport, Message};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use warp::Filter;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// `x-token` and the form of one notification.
+type Post = (Option<String>, Vec<(String, String)>);
+
 struct Merchant {
     url: String,
-    posts: Arc<Mutex<Vec<(Option<String>, Vec<(String, String)>)>>>,
+    posts: Arc<Mutex<Vec<Post>>>,
 }
 
 /// A merchant that answers 200 after `failures` times 500.
 async fn merchant(failures: usize) -> Merchant {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/n", listener.local_addr().unwrap());
-    let posts: Arc<Mutex<Vec<(Option<String>, Vec<(String, String)>)>>> = Arc::default();
+    let posts: Arc<Mutex<Vec<Post>>> = Arc::default();
     let held = Arc::clone(&posts);
     let take = warp::post()
         .and(warp::header::optional::<String>("x-token"))
@@ -38,7 +39,7 @@ async fn merchant(failures: usize) -> Merchant {
 }
 
 impl Merchant {
-    async fn wait(&self, n: usize) -> Vec<(Option<String>, Vec<(String, String)>)> {
+    async fn wait(&self, n: usize) -> Vec<Post> {
         let all = tokio::time::timeout(PATIENCE, async {
             loop {
                 let held = self.posts.lock().unwrap().clone();
@@ -66,7 +67,7 @@ async fn simulator(settings: Value) -> Simulator {
     start(listener, options).await.unwrap()
 }
 
-fn http() -> reqwest::Client {
+pub(crate) fn http() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap()
 }
@@ -248,6 +249,12 @@ async fn every_switch_of_the_notification_shows() {
     let words: Vec<&str> = posts[3..].iter().map(|(_, form)| field(form, "cpm_error_message")).collect();
     assert_eq!(words, ["SUCCES", "PAYMENT_FAILED"], "the second overtakes the first");
     assert_eq!(sim.transaction("S3").unwrap().status, Status::Accepted);
+
+    sim.patch(&json!({"late_success_ms": null, "notify": {"while_pending": true, "reorder_ms": 0}})).unwrap();
+    init(&sim, "S4", &merchant.url).await;
+    sim.pend("S4").unwrap();
+    let (_, form) = merchant.wait(6).await.remove(5);
+    assert_eq!(field(&form, "cpm_error_message"), "WAITING_CUSTOMER_PAYMENT");
     sim.stop().await;
 }
 
@@ -377,88 +384,4 @@ async fn auto_approve_pays_without_anybody() {
     merchant.wait(1).await;
     assert_eq!(check(&sim, "O1").await.1["code"], "00");
     sim.stop().await;
-}
-
-async fn mailbox() -> Mailbox {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    Mailbox::start(listener, Settings { mails_max: 3, mail_bytes_max: 4_000 }).unwrap()
-}
-
-fn letter(subject: &str, body: &str) -> Message {
-    let message = Message::builder()
-        .from("Boutique <boutique@example.com>".parse().unwrap())
-        .to("acheteur@example.com".parse().unwrap())
-        .subject(subject)
-        .message_id(Some("<1@example.com>".to_owned()));
-    let parts = lettre::message::MultiPart::alternative_plain_html(body.to_owned(), format!("<p>{body}</p>"));
-    message.multipart(parts).unwrap()
-}
-
-fn sender(mailbox: &Mailbox) -> lettre::AsyncSmtpTransport<lettre::Tokio1Executor> {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    lettre::AsyncSmtpTransport::<lettre::Tokio1Executor>::builder_dangerous("127.0.0.1")
-        .port(mailbox.addr().port())
-        .credentials(lettre::transport::smtp::authentication::Credentials::new("a".into(), "b".into()))
-        .timeout(Some(PATIENCE))
-        .build()
-}
-
-#[tokio::test]
-async fn mails_arrive_are_bounded_and_readable() {
-    let mailbox = mailbox().await;
-    let smtp = sender(&mailbox);
-    for n in 0..4 {
-        smtp.send(letter(&format!("Votre achat n° {n}"), "été\n.point\nhttps://example.com/d/x"))
-            .await
-            .unwrap();
-    }
-    let mails = mailbox.wait_for(3, PATIENCE).await;
-    assert_eq!(mails.iter().map(|mail| mail.number).collect::<Vec<_>>(), [2, 3, 4]);
-    assert_eq!(mails[0].to, ["acheteur@example.com"]);
-    assert!(smtp.send(letter("trop", &"x".repeat(5_000))).await.unwrap_err().is_permanent());
-
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let options = Options { mailbox: Some(mailbox.clone()), ..Options::default() };
-    let sim = start(listener, options).await.unwrap();
-    let fetch = async |path: &str| {
-        let reply = http().get(format!("{}{path}", sim.base_url())).send().await.unwrap();
-        assert_eq!(reply.status(), 200, "{path}");
-        reply.text().await.unwrap()
-    };
-    let list: Value = serde_json::from_str(&fetch("/control/mails").await).unwrap();
-    let last = &list["mails"][2];
-    assert_eq!(
-        (&last["subject"], &last["message_id"]),
-        (&json!("Votre achat n° 3"), &json!("<1@example.com>"))
-    );
-    assert_eq!(last["text"].as_str().unwrap().trim_end(), "été\n.point\nhttps://example.com/d/x");
-    assert!(last["html"].as_str().unwrap().starts_with("<p>été"));
-    assert!(fetch("/mailbox/").await.contains("Votre achat n° 3"));
-    assert!(fetch("/mailbox/4").await.contains("<a href=\"https://example.com/d/x\">"));
-    assert!(fetch("/mailbox/4/html").await.contains("<p>été"));
-    sim.stop().await;
-    mailbox.stop();
-}
-
-#[tokio::test]
-async fn the_mailbox_fails_where_it_is_told() {
-    let mailbox = mailbox().await;
-    for step in [Step::Connect, Step::Ehlo, Step::Auth, Step::Mail, Step::Rcpt, Step::Data, Step::Dot] {
-        for (code, permanent) in [(421, false), (450, false), (451, false), (550, true), (552, true)] {
-            mailbox.set_fault(Some(Fault::reply(step, code)));
-            let error = sender(&mailbox).send(letter("a", "b")).await.unwrap_err();
-            assert_eq!(error.is_permanent(), permanent, "{step:?} {code} {error}");
-        }
-        mailbox.set_fault(Some(Fault::dropped(step)));
-        let error = sender(&mailbox).send(letter("a", "b")).await.unwrap_err();
-        assert!(!error.is_permanent(), "{step:?} dropped: {error}");
-    }
-    assert_eq!(mailbox.messages().len(), 0);
-    mailbox.set_fault(Some(Fault { keep: true, times: Some(1), ..Fault::dropped(Step::Dot) }));
-    let smtp = sender(&mailbox);
-    assert!(smtp.send(letter("a", "b")).await.is_err());
-    assert_eq!(mailbox.messages().len(), 1, "kept although the sender saw a failure");
-    smtp.send(letter("a", "b")).await.unwrap();
-    assert_eq!(mailbox.messages().len(), 2);
-    mailbox.stop();
 }
