@@ -123,7 +123,7 @@ fn one(shared: &Shared, id: &str) -> Reply {
     }
 }
 
-/// POST /control/transactions/<id>/<verb>; `refuse` takes `{"code":"602"}`.
+/// `POST /control/transactions/<id>/<verb>`; `refuse` takes `{"code":"602"}`.
 fn outcome(shared: &Arc<Shared>, id: &str, verb: &str, request: &Request) -> Reply {
     let code = body(request).and_then(|map| map.get("code").and_then(Value::as_str).map(str::to_owned));
     let to = match verb {

@@ -67,7 +67,7 @@ pub(super) fn layout(title: &str, main: &str) -> Reply {
     reply
 }
 
-/// GET /assets/<name>.
+/// `GET /assets/<name>`.
 pub(super) fn asset(name: &str) -> Reply {
     match name {
         "page.css" => answer(StatusCode::OK, "text/css; charset=utf-8", CSS),
@@ -105,7 +105,7 @@ pub(super) fn index(shared: &Shared) -> Reply {
     layout("Simulateur CinetPay", &main)
 }
 
-/// GET /payment/<token>.
+/// `GET /payment/<token>`.
 pub(super) fn show(shared: &Shared, token: &str) -> Reply {
     let state = shared.lock();
     let Some(held) = state.by_token(token) else { return missing() };
@@ -122,7 +122,7 @@ pub(super) fn show(shared: &Shared, token: &str) -> Reply {
     layout("Paiement · Payment", &main)
 }
 
-/// POST /payment/<token>: the payer, or the person testing, pressed a button.
+/// `POST /payment/<token>`: the payer, or the person testing, pressed a button.
 pub(super) fn press(shared: &Arc<Shared>, token: &str, request: &Request) -> Reply {
     let form: HashMap<String, String> = form_urlencoded::parse(&request.body).into_owned().collect();
     let of = |name: &str| form.get(name).cloned().unwrap_or_default();

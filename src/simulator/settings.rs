@@ -370,3 +370,27 @@ pub enum TokenShape {
     /// No header.
     None,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Command {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    #[test]
+    fn flags_and_defaults_agree() {
+        let parse =
+            |line: &str| <Command as clap::Parser>::try_parse_from(line.split(' ')).map(|c| c.options);
+        let plain = parse("x").unwrap();
+        assert_eq!(format!("{plain:?}"), format!("{:?}", Options::default()));
+        assert_eq!(plain.to_settings(), Ok(Settings::default()));
+        let set = parse("x --check-latency 500ms --magic false --settings {\"min_amount\":5}").unwrap();
+        let set = set.to_settings().unwrap();
+        assert_eq!((set.check_latency_ms, set.magic, set.min_amount), (500, false, 5));
+        assert!(parse("x --settings nonsense").unwrap().to_settings().is_err());
+    }
+}
