@@ -385,12 +385,13 @@ mod tests {
     fn flags_and_defaults_agree() {
         let parse =
             |line: &str| <Command as clap::Parser>::try_parse_from(line.split(' ')).map(|c| c.options);
-        let plain = parse("x").unwrap();
+        let plain = parse("x").expect("flags that parse");
         assert_eq!(format!("{plain:?}"), format!("{:?}", Options::default()));
         assert_eq!(plain.to_settings(), Ok(Settings::default()));
-        let set = parse("x --check-latency 500ms --magic false --settings {\"min_amount\":5}").unwrap();
-        let set = set.to_settings().unwrap();
+        let set = parse("x --check-latency 500ms --magic false --settings {\"min_amount\":5}")
+            .expect("flags that parse");
+        let set = set.to_settings().expect("flags that parse");
         assert_eq!((set.check_latency_ms, set.magic, set.min_amount), (500, false, 5));
-        assert!(parse("x --settings nonsense").unwrap().to_settings().is_err());
+        assert!(parse("x --settings nonsense").expect("flags that parse").to_settings().is_err());
     }
 }
