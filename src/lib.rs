@@ -1,5 +1,7 @@
 //! AuditShield: a payment daemon that sells digital files through CinetPay.
 
+pub mod actors;
 pub mod domain;
 pub mod ledger;
 pub mod ports;
+pub mod simulator;
