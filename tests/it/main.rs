@@ -1,11 +1,6 @@
-<<<<<<< HEAD
 //! The integration tests: one binary.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
+mod ledger;
 mod mailbox;
 mod simulator;
-=======
-//! The integration tests, one binary.
-
-mod ledger;
->>>>>>> ledger
