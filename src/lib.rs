@@ -1,1 +1,2 @@
 //! AuditShield: a payment daemon that sells digital files through CinetPay.
+pub mod adapters;
