@@ -1,3 +1,4 @@
-//! CinetPay checkout v2: webhook signatures, the client, and what its answers mean.
+//! CinetPay checkout v2: webhook signatures, and what the check's answers mean.
 
 pub mod signature;
+pub mod verdict;

@@ -1,0 +1,307 @@
+//! What follows from an input: new events, nothing, or a refusal.
+
+use std::time::Duration;
+
+use super::event::{Decision, Event, Resend};
+use super::input::{Acceptance, Input, Notice, Report, Verdict};
+use super::payment::{LinkState, Mail, NOTICES_MAX, Payment, Sale, Status};
+use super::schedule::{self, LATE_CHECKS_MAX, MAIL_TRIES_MAX, Policy};
+use super::values::{Attempt, Timestamp};
+
+/// A business "no". It changes nothing and is no fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// There is no such order.
+    #[error("unknown order")]
+    UnknownOrder,
+    /// The order number is taken.
+    #[error("the order exists already")]
+    Exists,
+    /// The order's status does not allow it.
+    #[error("not possible in status {0}")]
+    Status(&'static str),
+    /// The link does not work.
+    #[error("the link does not work")]
+    Link(LinkState),
+}
+
+type Events = Result<Vec<Event>, Refusal>;
+
+/// What follows from `input`. No events: nothing new (a duplicate, or a report that came too late).
+pub fn decide(policy: &Policy, payment: Option<&Payment>, input: &Input, now: Timestamp) -> Events {
+    let Some(payment) = payment else {
+        return match input {
+            Input::Buy(purchase) => Ok(vec![Event::Created {
+                product: purchase.product.clone(),
+                tier: purchase.tier.clone(),
+                price: purchase.price,
+                buyer: purchase.buyer.clone(),
+                request: purchase.request.clone(),
+            }]),
+            _ => Err(Refusal::UnknownOrder),
+        };
+    };
+    match input {
+        Input::Buy(_) => Err(Refusal::Exists),
+        Input::Repeat | Input::Verify => Ok(vec![]),
+        Input::Notify(notice) => Ok(notified(payment, notice)),
+        Input::Download { link } => downloaded(payment, *link, now),
+        Input::Resend(by) => resend(policy, payment, by, now),
+        Input::Approve(by) => approve(policy, payment, by, now),
+        Input::Reject(by) => reject(payment, by),
+        Input::Refund(by) => with_sale(payment, |_| vec![Event::Refunded { by: by.clone() }]),
+        Input::Revoke(by) => with_sale(payment, |sale| match sale.link.revoked {
+            true => vec![],
+            false => vec![Event::Revoked { link: sale.link.number, by: by.clone() }],
+        }),
+        Input::Report(report) => Ok(reported(policy, payment, report, now)),
+    }
+}
+
+/// The notification's digest as it is stored.
+pub fn digest_text(digest: &[u8; 32]) -> String {
+    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn notified(payment: &Payment, notice: &Notice) -> Vec<Event> {
+    let digest = digest_text(&notice.digest);
+    match payment.notices.contains(&digest) || payment.notices.len() >= NOTICES_MAX {
+        true => vec![],
+        false => vec![Event::Notified { attempt: notice.attempt, digest }],
+    }
+}
+
+fn with_sale(payment: &Payment, events: impl FnOnce(&Sale) -> Vec<Event>) -> Events {
+    match &payment.status {
+        Status::Paid(sale) => Ok(events(sale)),
+        other => Err(Refusal::Status(other.name())),
+    }
+}
+
+fn downloaded(payment: &Payment, link: u32, now: Timestamp) -> Events {
+    let Status::Paid(sale) = &payment.status else {
+        let refused = matches!(payment.status, Status::Refunded(_));
+        return Err(if refused {
+            Refusal::Link(LinkState::Revoked)
+        } else {
+            Refusal::Status(payment.status_name())
+        });
+    };
+    if sale.link.number != link {
+        return Err(Refusal::Link(LinkState::Revoked));
+    }
+    match sale.link.state(now) {
+        LinkState::Live => Ok(vec![Event::Downloaded { link, number: sale.link.downloads + 1 }]),
+        dead => Err(Refusal::Link(dead)),
+    }
+}
+
+/// The mail goes out again with the same link, made live again where it had run out; a withdrawn one is replaced.
+fn resend(policy: &Policy, payment: &Payment, by: &Decision, now: Timestamp) -> Events {
+    with_sale(payment, |sale| {
+        let link = if sale.link.revoked { sale.link.number + 1 } else { sale.link.number };
+        let live = sale.link.state(now) == LinkState::Live;
+        let expires_at = if live { sale.link.expires_at } else { now.plus(policy.link_ttl) };
+        vec![Event::Note { by: by.clone(), resend: Some(Resend { link, expires_at }) }]
+    })
+}
+
+fn approve(policy: &Policy, payment: &Payment, by: &Decision, now: Timestamp) -> Events {
+    let Status::Review { attempt, provider_tx_id, payment_method, .. } = &payment.status else {
+        return Err(Refusal::Status(payment.status_name()));
+    };
+    Ok(vec![Event::Paid {
+        attempt: *attempt,
+        provider_tx_id: provider_tx_id.clone(),
+        payment_method: payment_method.clone(),
+        expires_at: now.plus(policy.link_ttl),
+        max_downloads: policy.max_downloads,
+        approved: Some(by.clone()),
+    }])
+}
+
+fn reject(payment: &Payment, by: &Decision) -> Events {
+    let Status::Review { attempt, .. } = &payment.status else {
+        return Err(Refusal::Status(payment.status_name()));
+    };
+    Ok(vec![Event::Failed {
+        attempt: *attempt,
+        code: "REJECTED".to_owned(),
+        check_at: None,
+        rejected: Some(by.clone()),
+    }])
+}
+
+fn reported(policy: &Policy, payment: &Payment, report: &Report, now: Timestamp) -> Vec<Event> {
+    match report {
+        Report::Opened { attempt, payment_url, payment_token } => {
+            match payment.wants_page() && *attempt >= payment.attempt {
+                false => vec![],
+                true => vec![Event::Initiated {
+                    attempt: *attempt,
+                    payment_url: payment_url.clone(),
+                    payment_token: payment_token.clone(),
+                    check_at: now.plus(schedule::poll(policy, 0, payment.id.seed())),
+                }],
+            }
+        }
+        Report::NotOpened { attempt, reason, ambiguous } => {
+            not_opened(policy, payment, *attempt, (reason, *ambiguous), now)
+        }
+        Report::Checked(answers) => checked(policy, payment, answers, now),
+        Report::MailAccepted => mail_event(payment, |sale| match sale.delivered_at {
+            None => Event::Delivered {},
+            Some(_) => Event::Resent {},
+        }),
+        Report::MailRefused(reason) => {
+            mail_event(payment, |_| Event::MailFailed { reason: reason.clone(), next_at: None })
+        }
+        Report::MailUnavailable(reason) => mail_event(payment, |sale| {
+            let tries = if let Mail::Owed { tries, .. } = sale.mail { tries + 1 } else { 1 };
+            let wait = schedule::mail(tries, payment.id.seed());
+            let next_at = (tries < MAIL_TRIES_MAX).then(|| now.plus(wait));
+            Event::MailFailed { reason: reason.clone(), next_at }
+        }),
+    }
+}
+
+fn mail_event(payment: &Payment, event: impl FnOnce(&Sale) -> Event) -> Vec<Event> {
+    match &payment.status {
+        Status::Paid(sale) if matches!(sale.mail, Mail::Owed { .. }) => vec![event(sale)],
+        _ => vec![],
+    }
+}
+
+/// An unread answer is followed up once by the daemon itself (ask first, then another attempt); after that, and where
+/// CinetPay said no or was never reached, the buyer's repeat goes on.
+fn not_opened(
+    policy: &Policy,
+    payment: &Payment,
+    attempt: Attempt,
+    (reason, ambiguous): (&str, bool),
+    now: Timestamp,
+) -> Vec<Event> {
+    let Status::Created(_) = payment.status else { return vec![] };
+    let again = ambiguous && attempt == Attempt::FIRST && payment.attempt == Attempt::FIRST;
+    vec![Event::InitFailed {
+        attempt,
+        reason: reason.to_owned(),
+        ambiguous,
+        retry_at: again.then_some(now),
+        check_at: payment.horizon(policy).max(now),
+    }]
+}
+
+/// The answers of several attempts become one: paid before mismatch before waiting before refused.
+fn strongest(payment: &Payment, answers: &[(Attempt, Verdict)]) -> Option<(Attempt, Verdict)> {
+    let rank = |(attempt, verdict): &(Attempt, Verdict)| match verdict {
+        Verdict::Accepted(paid) if paid.claimed.is(payment.price) => 5,
+        Verdict::Accepted(_) => 4,
+        Verdict::Pending { .. } => 3,
+        Verdict::Unknown { answered: false, .. } => 2,
+        Verdict::Refused { .. } if *attempt == payment.attempt => 2,
+        Verdict::Refused { .. } => 1,
+        Verdict::Unknown { answered: true, .. } => i32::from(*attempt == payment.attempt),
+    };
+    answers.iter().rev().max_by_key(|answer| rank(answer)).cloned()
+}
+
+fn checked(policy: &Policy, payment: &Payment, answers: &[(Attempt, Verdict)], now: Timestamp) -> Vec<Event> {
+    let open = match &payment.status {
+        Status::Paid(_) | Status::Refunded(_) => return vec![],
+        Status::Review { .. } => false,
+        Status::Created(_) | Status::Pending { .. } | Status::Failed { .. } | Status::Expired { .. } => true,
+    };
+    let Some((attempt, verdict)) = strongest(payment, answers) else { return vec![] };
+    let seen = |verdict: &str, code: &str, next_at| Event::Checked {
+        attempt,
+        verdict: verdict.to_owned(),
+        code: code.to_owned(),
+        next_at,
+    };
+    match verdict {
+        Verdict::Accepted(paid) if paid.claimed.is(payment.price) => {
+            vec![seen("accepted", "00", None), paid_event(policy, attempt, paid, now)]
+        }
+        Verdict::Accepted(paid) if open => vec![
+            seen("mismatch", "00", None),
+            Event::Review {
+                attempt,
+                claimed: paid.claimed,
+                provider_tx_id: paid.provider_tx_id,
+                payment_method: paid.payment_method,
+            },
+        ],
+        Verdict::Accepted(_) => vec![],
+        Verdict::Refused { code } => refused(policy, payment, attempt, &code, now, seen),
+        Verdict::Pending { code } => waiting(policy, payment, ("pending", &code, true), None, now, seen),
+        Verdict::Unknown { code, answered, retry_after } => {
+            waiting(policy, payment, ("unknown", &code, answered), retry_after, now, seen)
+        }
+    }
+}
+
+fn paid_event(policy: &Policy, attempt: Attempt, paid: Acceptance, now: Timestamp) -> Event {
+    Event::Paid {
+        attempt,
+        provider_tx_id: paid.provider_tx_id,
+        payment_method: paid.payment_method,
+        expires_at: now.plus(policy.link_ttl),
+        max_downloads: policy.max_downloads,
+        approved: None,
+    }
+}
+
+fn refused(
+    policy: &Policy,
+    payment: &Payment,
+    attempt: Attempt,
+    code: &str,
+    now: Timestamp,
+    seen: impl Fn(&str, &str, Option<Timestamp>) -> Event,
+) -> Vec<Event> {
+    let horizon = payment.horizon(policy);
+    let late = |n| schedule::late_look(n).map(|wait| now.plus(wait)).filter(|at| *at < horizon);
+    match &payment.status {
+        Status::Failed { .. } => vec![seen("refused", code, late(payment.checks))],
+        // Its page was never shown to the buyer: another attempt will be.
+        Status::Created(_) => vec![seen("refused", code, Some(horizon.max(now)))],
+        Status::Pending { .. } | Status::Expired { .. } => vec![
+            seen("refused", code, None),
+            Event::Failed { attempt, code: code.to_owned(), check_at: late(0), rejected: None },
+        ],
+        Status::Review { .. } | Status::Paid(_) | Status::Refunded(_) => vec![],
+    }
+}
+
+/// No verdict yet. `answered` is false when CinetPay was not heard at all: then the last check of the horizon has not
+/// happened, and the order waits for up to as long again.
+fn waiting(
+    policy: &Policy,
+    payment: &Payment,
+    (verdict, code, answered): (&str, &str, bool),
+    retry_after: Option<Duration>,
+    now: Timestamp,
+    seen: impl Fn(&str, &str, Option<Timestamp>) -> Event,
+) -> Vec<Event> {
+    let horizon = payment.horizon(policy);
+    let (n, seed) = (payment.checks, payment.id.seed());
+    let over = now >= if answered { horizon } else { horizon.plus(policy.horizon) };
+    let wait = match verdict {
+        "pending" => schedule::poll(policy, n, seed),
+        _ => schedule::retry(n, seed).max(retry_after.unwrap_or_default()),
+    };
+    let soon = now.plus(wait);
+    let next = if now < horizon { soon.min(horizon) } else { soon };
+    match &payment.status {
+        Status::Pending { .. } if over => vec![seen(verdict, code, None), Event::Expired {}],
+        Status::Pending { .. } => vec![seen(verdict, code, Some(next))],
+        Status::Created(_) if over => vec![seen(verdict, code, None), Event::Expired {}],
+        Status::Created(_) => vec![seen(verdict, code, Some(next.max(horizon)))],
+        // A payment thought to be over shows life again: a notification was answered 200 and must reach its verdict.
+        Status::Failed { .. } | Status::Expired { .. } => {
+            vec![seen(verdict, code, (n < LATE_CHECKS_MAX).then_some(soon))]
+        }
+        Status::Review { .. } | Status::Paid(_) | Status::Refunded(_) => vec![],
+    }
+}

@@ -1,0 +1,128 @@
+//! What an order can be told or asked.
+
+use std::time::Duration;
+
+use super::event::{Decision, Request};
+use super::values::{Attempt, Buyer, Claimed, Money};
+
+/// Everything that can reach an order: from the buyer, from CinetPay, from a person, and the reports of its own errands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// A buyer orders. Answered when a payment page is open, or cannot be.
+    Buy(Box<Purchase>),
+    /// The same buyer repeats the request: go on with this order.
+    Repeat,
+    /// A genuine notification.
+    Notify(Notice),
+    /// The link's button was pressed.
+    Download {
+        /// The link's number, from its token.
+        link: u32,
+    },
+    /// A person asks CinetPay now. Answered when CinetPay did.
+    Verify,
+    /// A person has the mail sent again.
+    Resend(Decision),
+    /// A person takes a review for paid.
+    Approve(Decision),
+    /// A person takes a review for failed.
+    Reject(Decision),
+    /// A person records a refund.
+    Refund(Decision),
+    /// A person withdraws the link.
+    Revoke(Decision),
+    /// An errand came back.
+    Report(Report),
+}
+
+/// What is bought, and by whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Purchase {
+    /// The product's slug.
+    pub product: String,
+    /// The tier's id.
+    pub tier: String,
+    /// The price.
+    pub price: Money,
+    /// Everything personal.
+    pub buyer: Buyer,
+    /// Set when the client sent an `Idempotency-Key`.
+    pub request: Option<Request>,
+}
+
+/// A notification, reduced to what may be believed: "go and look at this order".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// The attempt it names.
+    pub attempt: Attempt,
+    /// Its verified signature: equal for equal notifications, whatever their field boundaries.
+    pub digest: [u8; 32],
+}
+
+/// How an errand ended. Exactly one comes back per errand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// A payment page is open.
+    Opened {
+        /// Which.
+        attempt: Attempt,
+        /// Where the buyer pays.
+        payment_url: String,
+        /// CinetPay's token for it.
+        payment_token: String,
+    },
+    /// No payment page.
+    NotOpened {
+        /// Which.
+        attempt: Attempt,
+        /// In a few words, for the merchant.
+        reason: String,
+        /// Whether CinetPay may have opened it all the same.
+        ambiguous: bool,
+    },
+    /// CinetPay was asked about one or more attempts, newest first.
+    Checked(Vec<(Attempt, Verdict)>),
+    /// The mail server took the mail.
+    MailAccepted,
+    /// The mail server refused it for good.
+    MailRefused(String),
+    /// The mail server is out of reach or asks for patience.
+    MailUnavailable(String),
+}
+
+/// What CinetPay's check said, classified but not yet compared with the order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Code 00 and ACCEPTED.
+    Accepted(Acceptance),
+    /// REFUSED with a final code.
+    Refused {
+        /// CinetPay's code.
+        code: String,
+    },
+    /// The buyer has not finished.
+    Pending {
+        /// CinetPay's code or status word.
+        code: String,
+    },
+    /// No verdict: ask again.
+    Unknown {
+        /// CinetPay's code, or our word for the fault.
+        code: String,
+        /// False when CinetPay could not be reached at all or did not answer sense.
+        answered: bool,
+        /// CinetPay's `Retry-After`, bounded by the adapter.
+        retry_after: Option<Duration>,
+    },
+}
+
+/// An accepted payment, in CinetPay's words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acceptance {
+    /// What was paid.
+    pub claimed: Claimed,
+    /// The operator's transaction number.
+    pub provider_tx_id: Option<String>,
+    /// OM, MOMO, FLOOZ, CARD …
+    pub payment_method: Option<String>,
+}

@@ -1,0 +1,46 @@
+//! What must hold of every order at every moment. Shared by the tests, debug assertions and `ledger verify`.
+
+use super::event::Event;
+use super::payment::{Mail, Payment, Status};
+
+/// Every law that `payment` with this `history` breaks; empty when it is sound.
+pub fn violations(payment: &Payment, history: &[Event]) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut law = |holds: bool, words: &str| {
+        if !holds {
+            found.push(format!("{}: {words}", payment.id));
+        }
+    };
+    let count = |kind: &str| history.iter().filter(|event| event.kind() == kind).count();
+    law(matches!(history.first(), Some(Event::Created { .. })), "its first event is not CREATED");
+    law(count("CREATED") == 1, "CREATED more than once");
+    law(count("PAID") <= 1, "PAID more than once");
+    law(count("DELIVERED") <= 1, "DELIVERED more than once");
+    law(count("REFUNDED") <= 1, "REFUNDED more than once");
+    law(payment.sale().is_some() == (count("PAID") == 1), "PAID and its status disagree");
+    law(count("DELIVERED") == 0 || count("PAID") == 1, "DELIVERED without PAID");
+    law(count("DOWNLOADED") == 0 || count("PAID") == 1, "DOWNLOADED without PAID");
+    law(paid_for_a_reason(history), "PAID without an accepted check or an approved review");
+    if let Some(sale) = payment.sale() {
+        law(sale.link.downloads <= sale.link.max_downloads, "more downloads than its link allows");
+        let sent = matches!(sale.mail, Mail::Sent { .. });
+        law(!sent || sale.delivered_at.is_some(), "its mail is sent but it is not delivered");
+    }
+    if let Status::Refunded(sale) = &payment.status {
+        law(sale.link.revoked, "refunded with a live link");
+    }
+    found
+}
+
+/// PAID stands right after an accepted check of the same commit, or was approved by a person after REVIEW.
+fn paid_for_a_reason(history: &[Event]) -> bool {
+    history.iter().enumerate().all(|(at, event)| match event {
+        Event::Paid { approved: None, attempt, .. } => at.checked_sub(1).is_some_and(|before| {
+            matches!(&history[before], Event::Checked { verdict, attempt: of, .. } if verdict == "accepted" && of == attempt)
+        }),
+        Event::Paid { approved: Some(_), .. } => {
+            history[..at].iter().any(|earlier| matches!(earlier, Event::Review { .. }))
+        }
+        _ => true,
+    })
+}
