@@ -1,3 +1,4 @@
 //! AuditShield: a payment daemon that sells digital files through CinetPay.
+pub mod config;
 pub mod domain;
 pub mod ports;
