@@ -5,8 +5,13 @@
 pub mod catalog;
 pub mod decide;
 pub mod event;
+mod evolve;
 pub mod input;
 pub mod invariants;
 pub mod payment;
 pub mod schedule;
 pub mod values;
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+mod tests;
