@@ -1,4 +1,5 @@
 //! AuditShield: a payment daemon that sells digital files through CinetPay.
 pub mod config;
 pub mod domain;
+pub mod ledger;
 pub mod ports;
