@@ -118,7 +118,7 @@ pub(crate) fn provider_tx(payment: &Payment) -> Option<&str> {
     match &payment.status {
         Status::Paid(sale) | Status::Refunded(sale) => sale.provider_tx_id.as_deref(),
         Status::Review { provider_tx_id, .. } => provider_tx_id.as_deref(),
-        Status::Created(_) | Status::Pending { .. } | Status::Failed { .. } | Status::Expired => None,
+        Status::Created(_) | Status::Pending { .. } | Status::Failed { .. } | Status::Expired { .. } => None,
     }
 }
 
