@@ -2,6 +2,7 @@
 
 pub mod actors;
 pub mod adapters;
+pub mod config;
 pub mod domain;
 pub mod ledger;
 pub mod ports;
