@@ -3,6 +3,7 @@
 //! Membership test: it speaks a format or protocol someone else defined. Only this folder names
 //! reqwest, lettre, hmac and governor.
 
+pub mod admin_api;
 pub mod cinetpay;
 pub mod limits;
 pub mod token;

@@ -85,6 +85,13 @@ pub struct Admin {
     pub token: Secret,
 }
 
+impl Admin {
+    /// The address that this machine can call: 0.0.0.0 is for listening only.
+    pub fn reachable(&self) -> SocketAddr {
+        sections::reachable(self.listen)
+    }
+}
+
 /// Which CinetPay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Environment {
