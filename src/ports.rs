@@ -2,10 +2,11 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use crate::domain::input::Verdict;
 use crate::domain::payment::Link;
-use crate::domain::values::{Buyer, Lang, Money, OrderId, TransactionId};
+use crate::domain::values::{Buyer, Lang, Money, OrderId, Timestamp, TransactionId};
 
 /// A future of a port: boxed, so that ports can stand behind `Arc<dyn …>`.
 pub type PortFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -103,4 +104,29 @@ pub enum Posted {
         /// The code or the fault, no address.
         reason: String,
     },
+}
+
+/// The time of day, given by whoever builds the program, so that tests and simulations have their own.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+
+impl Clock {
+    /// A clock that reads `now`.
+    pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+    /// The machine's clock.
+    pub fn system() -> Self {
+        Self::new(|| Timestamp::from_millis(jiff::Timestamp::now().as_millisecond()))
+    }
+    /// The time now.
+    pub fn now(&self) -> Timestamp {
+        (self.0)()
+    }
+}
+
+impl std::fmt::Debug for Clock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Clock")
+    }
 }

@@ -1,11 +1,10 @@
-//! The two functions that every change of an order goes through: `decide` says what follows from an input,
-//! `apply` says what an event makes of an order.
+//! What follows from an input: new events, nothing, or a refusal.
 
 use std::time::Duration;
 
 use super::event::{Decision, Event, Resend};
 use super::input::{Acceptance, Input, Notice, Report, Verdict};
-use super::payment::{FoldError, Link, LinkState, Mail, NOTICES_MAX, Opening, Payment, Sale, Status};
+use super::payment::{LinkState, Mail, NOTICES_MAX, Payment, Sale, Status};
 use super::schedule::{self, MAIL_TRIES_MAX, Policy};
 use super::values::{Attempt, Timestamp};
 
@@ -66,9 +65,7 @@ pub fn digest_text(digest: &[u8; 32]) -> String {
 
 fn notified(payment: &Payment, notice: &Notice) -> Vec<Event> {
     let digest = digest_text(&notice.digest);
-    let seen = payment.notices.contains(&digest) || payment.notices.len() >= NOTICES_MAX;
-    let foreign = notice.attempt > payment.attempt;
-    match seen || foreign {
+    match payment.notices.contains(&digest) || payment.notices.len() >= NOTICES_MAX {
         true => vec![],
         false => vec![Event::Notified { attempt: notice.attempt, digest }],
     }
@@ -150,7 +147,7 @@ fn reported(policy: &Policy, payment: &Payment, report: &Report, now: Timestamp)
             }
         }
         Report::NotOpened { attempt, reason, ambiguous } => {
-            not_opened(payment, *attempt, reason, *ambiguous, now)
+            not_opened(policy, payment, *attempt, (reason, *ambiguous), now)
         }
         Report::Checked(answers) => checked(policy, payment, answers, now),
         Report::MailAccepted => mail_event(payment, |sale| match sale.delivered_at {
@@ -179,15 +176,21 @@ fn mail_event(payment: &Payment, event: impl FnOnce(&Sale) -> Event) -> Vec<Even
 /// An unread answer is followed up once by the daemon itself (ask first, then another attempt); after that, and where
 /// CinetPay said no or was never reached, the buyer's repeat goes on.
 fn not_opened(
+    policy: &Policy,
     payment: &Payment,
     attempt: Attempt,
-    reason: &str,
-    ambiguous: bool,
+    (reason, ambiguous): (&str, bool),
     now: Timestamp,
 ) -> Vec<Event> {
     let Status::Created(_) = payment.status else { return vec![] };
     let again = ambiguous && attempt == Attempt::FIRST && payment.attempt == Attempt::FIRST;
-    vec![Event::InitFailed { attempt, reason: reason.to_owned(), ambiguous, retry_at: again.then_some(now) }]
+    vec![Event::InitFailed {
+        attempt,
+        reason: reason.to_owned(),
+        ambiguous,
+        retry_at: again.then_some(now),
+        check_at: payment.horizon(policy).max(now),
+    }]
 }
 
 /// The answers of several attempts become one: paid before mismatch before waiting before refused.
@@ -293,7 +296,7 @@ fn waiting(
         Status::Pending { .. } if over => vec![seen(verdict, code, None), Event::Expired {}],
         Status::Pending { .. } => vec![seen(verdict, code, Some(next))],
         Status::Created(_) if over => vec![seen(verdict, code, None), Event::Expired {}],
-        Status::Created(_) => vec![seen(verdict, code, None)],
+        Status::Created(_) => vec![seen(verdict, code, Some(next.max(horizon)))],
         // A page that failed or expired shows life again: it is told, and the late looks go on.
         Status::Failed { .. } => {
             let at = schedule::late_look(n).map(|wait| now.plus(wait)).filter(|at| *at < horizon);
@@ -302,170 +305,4 @@ fn waiting(
         Status::Expired => vec![seen(verdict, code, None)],
         Status::Review { .. } | Status::Paid(_) | Status::Refunded(_) => vec![],
     }
-}
-
-/// What `event` makes of `payment`.
-pub(super) fn apply(payment: &mut Payment, event: &Event, at: Timestamp) -> Result<(), FoldError> {
-    let status = payment.status.name();
-    let wrong = || FoldError::Order { status, kind: event.kind() };
-    match event {
-        Event::Created { .. } => return Err(FoldError::Birth),
-        Event::Initiated { attempt, payment_url, check_at, .. } => {
-            let Status::Created(_) = payment.status else { return Err(wrong()) };
-            payment.attempt = *attempt;
-            payment.payment_url = Some(payment_url.clone());
-            payment.checks = 0;
-            payment.status = Status::Pending { check_at: *check_at };
-        }
-        Event::InitFailed { attempt, retry_at, .. } => {
-            let Status::Created(_) = payment.status else { return Err(wrong()) };
-            payment.attempt = payment.attempt.max(*attempt);
-            payment.status = Status::Created(match retry_at {
-                Some(at) => Opening::Due { at: *at },
-                None => Opening::Idle,
-            });
-        }
-        Event::Notified { digest, .. } => {
-            payment.notices.push(digest.clone());
-            notice_status(&mut payment.status, at);
-        }
-        Event::Checked { next_at, .. } => {
-            payment.checks = payment.checks.saturating_add(1);
-            payment.checked_at = Some(at);
-            checked_status(&mut payment.status, *next_at);
-        }
-        Event::Paid { .. } => return pay(payment, event, at),
-        Event::Failed { code, check_at, .. } => {
-            if matches!(payment.status, Status::Paid(_) | Status::Refunded(_)) {
-                return Err(wrong());
-            }
-            payment.checks = 0;
-            payment.status = Status::Failed { code: code.clone(), check_at: *check_at };
-        }
-        Event::Review { attempt, claimed, provider_tx_id, payment_method } => {
-            if matches!(payment.status, Status::Paid(_) | Status::Refunded(_)) {
-                return Err(wrong());
-            }
-            payment.status = Status::Review {
-                attempt: *attempt,
-                claimed: *claimed,
-                provider_tx_id: provider_tx_id.clone(),
-                payment_method: payment_method.clone(),
-            };
-        }
-        Event::Expired {} => match payment.status {
-            Status::Created(_) | Status::Pending { .. } => payment.status = Status::Expired,
-            _ => return Err(wrong()),
-        },
-        Event::MailFailed { .. }
-        | Event::Delivered {}
-        | Event::Downloaded { .. }
-        | Event::Resent {}
-        | Event::Revoked { .. }
-        | Event::Refunded { .. }
-        | Event::Note { .. } => return apply_to_sale(payment, event, at),
-    }
-    Ok(())
-}
-
-/// A new notification is a reason to look now, wherever a verdict may still come.
-fn notice_status(status: &mut Status, at: Timestamp) {
-    match status {
-        Status::Created(_) | Status::Pending { .. } | Status::Expired => {
-            *status = Status::Pending { check_at: at };
-        }
-        Status::Failed { check_at, .. } => *check_at = Some(at),
-        Status::Paid(_) | Status::Review { .. } | Status::Refunded(_) => {}
-    }
-}
-
-fn checked_status(status: &mut Status, next_at: Option<Timestamp>) {
-    match status {
-        Status::Pending { check_at } => {
-            if let Some(next) = next_at {
-                *check_at = next;
-            }
-        }
-        Status::Failed { check_at, .. } => *check_at = next_at,
-        Status::Created(_)
-        | Status::Paid(_)
-        | Status::Review { .. }
-        | Status::Expired
-        | Status::Refunded(_) => {}
-    }
-}
-
-fn pay(payment: &mut Payment, event: &Event, at: Timestamp) -> Result<(), FoldError> {
-    let status = payment.status.name();
-    let Event::Paid { attempt, provider_tx_id, payment_method, expires_at, max_downloads, approved } = event
-    else {
-        return Err(FoldError::Order { status, kind: event.kind() });
-    };
-    if matches!(payment.status, Status::Paid(_) | Status::Refunded(_)) {
-        return Err(FoldError::Order { status, kind: event.kind() });
-    }
-    payment.status = Status::Paid(Sale {
-        attempt: *attempt,
-        provider_tx_id: provider_tx_id.clone(),
-        payment_method: payment_method.clone(),
-        paid_at: at,
-        approved: approved.clone(),
-        link: Link {
-            number: 1,
-            issued_at: at,
-            expires_at: *expires_at,
-            max_downloads: *max_downloads,
-            downloads: 0,
-            revoked: false,
-        },
-        mail: Mail::Owed { tries: 0, at },
-        delivered_at: None,
-    });
-    Ok(())
-}
-
-fn apply_to_sale(payment: &mut Payment, event: &Event, at: Timestamp) -> Result<(), FoldError> {
-    let wrong = FoldError::Order { status: payment.status.name(), kind: event.kind() };
-    if let Event::Note { resend: None, .. } = event {
-        return Ok(());
-    }
-    let Status::Paid(sale) = &mut payment.status else { return Err(wrong) };
-    match event {
-        Event::MailFailed { reason, next_at } => {
-            let tries = if let Mail::Owed { tries, .. } = sale.mail { tries + 1 } else { 1 };
-            sale.mail = match next_at {
-                Some(at) => Mail::Owed { tries, at: *at },
-                None => Mail::Stalled { reason: reason.clone() },
-            };
-        }
-        Event::Delivered {} => {
-            sale.delivered_at.get_or_insert(at);
-            sale.mail = Mail::Sent { at };
-        }
-        Event::Resent {} => sale.mail = Mail::Sent { at },
-        Event::Downloaded { number, .. } => sale.link.downloads = *number,
-        Event::Revoked { .. } => sale.link.revoked = true,
-        Event::Note { resend: Some(resend), .. } => renew(&mut sale.link, &mut sale.mail, resend, at),
-        Event::Refunded { .. } => {
-            sale.link.revoked = true;
-            let sale = sale.clone();
-            payment.status = Status::Refunded(sale);
-        }
-        _ => return Err(wrong),
-    }
-    Ok(())
-}
-
-/// A replaced or ended link starts its count anew; a live one keeps it.
-fn renew(link: &mut Link, mail: &mut Mail, resend: &Resend, at: Timestamp) {
-    if link.number != resend.link {
-        link.number = resend.link;
-        link.issued_at = at;
-        link.revoked = false;
-        link.downloads = 0;
-    } else if link.state(at) != LinkState::Live {
-        link.downloads = 0;
-    }
-    link.expires_at = resend.expires_at;
-    *mail = Mail::Owed { tries: 0, at };
 }

@@ -47,6 +47,8 @@ pub enum Event {
         /// When the daemon itself tries again; otherwise the buyer's repeat does.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_at: Option<Timestamp>,
+        /// The last look, where nobody tries again.
+        check_at: Timestamp,
     },
     /// A genuine notification arrived, one not seen before.
     Notified {

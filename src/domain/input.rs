@@ -9,7 +9,7 @@ use super::values::{Attempt, Buyer, Claimed, Money};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
     /// A buyer orders. Answered when a payment page is open, or cannot be.
-    Buy(Purchase),
+    Buy(Box<Purchase>),
     /// The same buyer repeats the request: go on with this order.
     Repeat,
     /// A genuine notification.

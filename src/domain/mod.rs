@@ -5,6 +5,7 @@
 pub mod catalog;
 pub mod decide;
 pub mod event;
+mod evolve;
 pub mod input;
 pub mod invariants;
 pub mod payment;

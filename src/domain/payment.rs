@@ -87,7 +87,10 @@ pub enum Opening {
         at: Timestamp,
     },
     /// Nobody waits: the buyer's repeat goes on with it, the horizon ends it.
-    Idle,
+    Idle {
+        /// The last look.
+        check_at: Timestamp,
+    },
 }
 
 /// A paid order's delivery.
@@ -170,12 +173,11 @@ pub fn next_step(payment: &Payment, now: Timestamp) -> Step {
     let when = |at: Timestamp, step: Step| if at <= now { step } else { Step::Wait(at) };
     match &payment.status {
         Status::Created(Opening::Due { at }) => when(*at, Step::Open(payment.attempt)),
-        Status::Pending { check_at } | Status::Failed { check_at: Some(check_at), .. } => {
-            when(*check_at, Step::Check(payment.attempt))
-        }
+        Status::Created(Opening::Idle { check_at })
+        | Status::Pending { check_at }
+        | Status::Failed { check_at: Some(check_at), .. } => when(*check_at, Step::Check(payment.attempt)),
         Status::Paid(Sale { mail: Mail::Owed { at, .. }, .. }) => when(*at, Step::Deliver),
-        Status::Created(Opening::Idle)
-        | Status::Failed { check_at: None, .. }
+        Status::Failed { check_at: None, .. }
         | Status::Paid(_)
         | Status::Review { .. }
         | Status::Expired
@@ -250,7 +252,7 @@ impl Payment {
             payment = Some(match payment {
                 None => Self::born(id, event, at)?,
                 Some(mut one) => {
-                    super::decide::apply(&mut one, event, at)?;
+                    super::evolve::apply(&mut one, event, at)?;
                     one
                 }
             });

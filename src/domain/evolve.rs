@@ -1,0 +1,173 @@
+//! What an event makes of an order.
+
+use super::event::{Event, Resend};
+use super::payment::{FoldError, Link, LinkState, Mail, Opening, Payment, Sale, Status};
+use super::values::Timestamp;
+
+/// What `event` makes of `payment`.
+pub(super) fn apply(payment: &mut Payment, event: &Event, at: Timestamp) -> Result<(), FoldError> {
+    let status = payment.status.name();
+    let wrong = || FoldError::Order { status, kind: event.kind() };
+    match event {
+        Event::Created { .. } => return Err(FoldError::Birth),
+        Event::Initiated { attempt, payment_url, check_at, .. } => {
+            let Status::Created(_) = payment.status else { return Err(wrong()) };
+            payment.attempt = *attempt;
+            payment.payment_url = Some(payment_url.clone());
+            payment.checks = 0;
+            payment.status = Status::Pending { check_at: *check_at };
+        }
+        Event::InitFailed { attempt, retry_at, check_at, .. } => {
+            let Status::Created(_) = payment.status else { return Err(wrong()) };
+            payment.attempt = payment.attempt.max(*attempt);
+            payment.status = Status::Created(match retry_at {
+                Some(at) => Opening::Due { at: *at },
+                None => Opening::Idle { check_at: *check_at },
+            });
+        }
+        Event::Notified { attempt, digest } => {
+            // A page whose opening was never recorded shows itself by its notification.
+            payment.attempt = payment.attempt.max(*attempt);
+            payment.notices.push(digest.clone());
+            notice_status(&mut payment.status, at);
+        }
+        Event::Checked { next_at, .. } => {
+            payment.checks = payment.checks.saturating_add(1);
+            payment.checked_at = Some(at);
+            checked_status(&mut payment.status, *next_at);
+        }
+        Event::Paid { .. } => return pay(payment, event, at),
+        Event::Failed { code, check_at, .. } => {
+            if matches!(payment.status, Status::Paid(_) | Status::Refunded(_)) {
+                return Err(wrong());
+            }
+            payment.checks = 0;
+            payment.status = Status::Failed { code: code.clone(), check_at: *check_at };
+        }
+        Event::Review { attempt, claimed, provider_tx_id, payment_method } => {
+            if matches!(payment.status, Status::Paid(_) | Status::Refunded(_)) {
+                return Err(wrong());
+            }
+            payment.status = Status::Review {
+                attempt: *attempt,
+                claimed: *claimed,
+                provider_tx_id: provider_tx_id.clone(),
+                payment_method: payment_method.clone(),
+            };
+        }
+        Event::Expired {} => match payment.status {
+            Status::Created(_) | Status::Pending { .. } => payment.status = Status::Expired,
+            _ => return Err(wrong()),
+        },
+        Event::MailFailed { .. }
+        | Event::Delivered {}
+        | Event::Downloaded { .. }
+        | Event::Resent {}
+        | Event::Revoked { .. }
+        | Event::Refunded { .. }
+        | Event::Note { .. } => return apply_to_sale(payment, event, at),
+    }
+    Ok(())
+}
+
+/// A new notification is a reason to look now, wherever a verdict may still come.
+fn notice_status(status: &mut Status, at: Timestamp) {
+    match status {
+        Status::Created(_) | Status::Pending { .. } | Status::Expired => {
+            *status = Status::Pending { check_at: at };
+        }
+        Status::Failed { check_at, .. } => *check_at = Some(at),
+        Status::Paid(_) | Status::Review { .. } | Status::Refunded(_) => {}
+    }
+}
+
+fn checked_status(status: &mut Status, next_at: Option<Timestamp>) {
+    match status {
+        Status::Pending { check_at } | Status::Created(Opening::Idle { check_at }) => {
+            if let Some(next) = next_at {
+                *check_at = next;
+            }
+        }
+        Status::Failed { check_at, .. } => *check_at = next_at,
+        Status::Created(_)
+        | Status::Paid(_)
+        | Status::Review { .. }
+        | Status::Expired
+        | Status::Refunded(_) => {}
+    }
+}
+
+fn pay(payment: &mut Payment, event: &Event, at: Timestamp) -> Result<(), FoldError> {
+    let status = payment.status.name();
+    let Event::Paid { attempt, provider_tx_id, payment_method, expires_at, max_downloads, approved } = event
+    else {
+        return Err(FoldError::Order { status, kind: event.kind() });
+    };
+    if matches!(payment.status, Status::Paid(_) | Status::Refunded(_)) {
+        return Err(FoldError::Order { status, kind: event.kind() });
+    }
+    payment.status = Status::Paid(Sale {
+        attempt: *attempt,
+        provider_tx_id: provider_tx_id.clone(),
+        payment_method: payment_method.clone(),
+        paid_at: at,
+        approved: approved.clone(),
+        link: Link {
+            number: 1,
+            issued_at: at,
+            expires_at: *expires_at,
+            max_downloads: *max_downloads,
+            downloads: 0,
+            revoked: false,
+        },
+        mail: Mail::Owed { tries: 0, at },
+        delivered_at: None,
+    });
+    Ok(())
+}
+
+fn apply_to_sale(payment: &mut Payment, event: &Event, at: Timestamp) -> Result<(), FoldError> {
+    let wrong = FoldError::Order { status: payment.status.name(), kind: event.kind() };
+    if let Event::Note { resend: None, .. } = event {
+        return Ok(());
+    }
+    let Status::Paid(sale) = &mut payment.status else { return Err(wrong) };
+    match event {
+        Event::MailFailed { reason, next_at } => {
+            let tries = if let Mail::Owed { tries, .. } = sale.mail { tries + 1 } else { 1 };
+            sale.mail = match next_at {
+                Some(at) => Mail::Owed { tries, at: *at },
+                None => Mail::Stalled { reason: reason.clone() },
+            };
+        }
+        Event::Delivered {} => {
+            sale.delivered_at.get_or_insert(at);
+            sale.mail = Mail::Sent { at };
+        }
+        Event::Resent {} => sale.mail = Mail::Sent { at },
+        Event::Downloaded { number, .. } => sale.link.downloads = *number,
+        Event::Revoked { .. } => sale.link.revoked = true,
+        Event::Note { resend: Some(resend), .. } => renew(&mut sale.link, &mut sale.mail, resend, at),
+        Event::Refunded { .. } => {
+            sale.link.revoked = true;
+            let sale = sale.clone();
+            payment.status = Status::Refunded(sale);
+        }
+        _ => return Err(wrong),
+    }
+    Ok(())
+}
+
+/// A replaced or ended link starts its count anew; a live one keeps it.
+fn renew(link: &mut Link, mail: &mut Mail, resend: &Resend, at: Timestamp) {
+    if link.number != resend.link {
+        link.number = resend.link;
+        link.issued_at = at;
+        link.revoked = false;
+        link.downloads = 0;
+    } else if link.state(at) != LinkState::Live {
+        link.downloads = 0;
+    }
+    link.expires_at = resend.expires_at;
+    *mail = Mail::Owed { tries: 0, at };
+}
