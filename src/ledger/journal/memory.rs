@@ -1,0 +1,192 @@
+//! A medium in memory whose writes and syncs fail on request, and which loses what was never synced.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, ErrorKind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Unsynced bytes survive a power cut or are lost in pieces of this size.
+pub const SECTOR_BYTES: usize = 512;
+
+/// One failure to come. Faults of a kind are used up in the order they were given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The next write stores only this many bytes, then fails.
+    Write {
+        /// Bytes that reach the segment before the error.
+        stored: usize,
+        /// The error.
+        kind: ErrorKind,
+    },
+    /// The next sync fails; nothing becomes durable.
+    Sync(ErrorKind),
+    /// The next truncation fails.
+    Truncate(ErrorKind),
+}
+
+/// Segments in memory. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct Memory {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    segments: BTreeMap<u64, Content>,
+    writes: VecDeque<(usize, ErrorKind)>,
+    syncs: VecDeque<ErrorKind>,
+    truncates: VecDeque<ErrorKind>,
+    /// Writes fail with `StorageFull` while set.
+    full: bool,
+    syncs_done: u64,
+}
+
+#[derive(Debug, Default)]
+struct Content {
+    now: Vec<u8>,
+    durable: Vec<u8>,
+    entry_durable: bool,
+}
+
+impl Memory {
+    /// Plans a failure.
+    pub fn inject(&self, fault: Fault) {
+        let mut state = self.state();
+        match fault {
+            Fault::Write { stored, kind } => state.writes.push_back((stored, kind)),
+            Fault::Sync(kind) => state.syncs.push_back(kind),
+            Fault::Truncate(kind) => state.truncates.push_back(kind),
+        }
+    }
+
+    /// Fills or frees the disk.
+    pub fn set_full(&self, full: bool) {
+        self.state().full = full;
+    }
+
+    /// Successful syncs so far.
+    pub fn syncs_done(&self) -> u64 {
+        self.state().syncs_done
+    }
+
+    /// Cuts the power: of what was never synced, each sector survives only if `keep` says so.
+    pub fn power_cut(&self, keep: &mut dyn FnMut() -> bool) {
+        let mut state = self.state();
+        state.segments.retain(|_, content| content.entry_durable || keep());
+        for content in state.segments.values_mut() {
+            content.cut(keep);
+        }
+    }
+
+    /// The bytes of a segment, as a reader sees them now.
+    pub fn bytes(&self, first: u64) -> Vec<u8> {
+        self.state().segments.get(&first).map(|content| content.now.clone()).unwrap_or_default()
+    }
+
+    /// Replaces a segment, durably: a disk that rots, or a fixture.
+    pub fn put(&self, first: u64, bytes: Vec<u8>) {
+        let content = Content { durable: bytes.clone(), now: bytes, entry_durable: true };
+        self.state().segments.insert(first, content);
+    }
+
+    pub(super) fn list(&self) -> Vec<u64> {
+        self.state().segments.keys().copied().collect()
+    }
+
+    pub(super) fn open(&self, first: u64) -> io::Result<()> {
+        self.state().content(first).map(|_| ())
+    }
+
+    pub(super) fn create(&self, first: u64) -> io::Result<()> {
+        let mut state = self.state();
+        if state.full {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        state.segments.entry(first).or_default();
+        Ok(())
+    }
+
+    pub(super) fn sync_entries(&self) -> io::Result<()> {
+        self.state().segments.values_mut().for_each(|content| content.entry_durable = true);
+        Ok(())
+    }
+
+    pub(super) fn len(&self, first: u64) -> io::Result<u64> {
+        Ok(self.state().content(first)?.now.len() as u64)
+    }
+
+    pub(super) fn read_at(&self, first: u64, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut state = self.state();
+        let bytes = &state.content(first)?.now;
+        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+        let count = buffer.len().min(bytes.len() - from);
+        buffer[..count].copy_from_slice(&bytes[from..from + count]);
+        Ok(count)
+    }
+
+    pub(super) fn write_at(&self, first: u64, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let mut state = self.state();
+        let fault = match state.writes.pop_front() {
+            None if state.full => Some((0, ErrorKind::StorageFull)),
+            planned => planned,
+        };
+        let stored = fault.map_or(bytes.len(), |(stored, _)| stored.min(bytes.len()));
+        let now = &mut state.content(first)?.now;
+        let from = usize::try_from(offset).map_err(|_| ErrorKind::InvalidInput)?;
+        if now.len() < from + stored {
+            now.resize(from + stored, 0);
+        }
+        now[from..from + stored].copy_from_slice(&bytes[..stored]);
+        fault.map_or(Ok(()), |(_, kind)| Err(kind.into()))
+    }
+
+    pub(super) fn sync(&self, first: u64) -> io::Result<()> {
+        let mut state = self.state();
+        if let Some(kind) = state.syncs.pop_front() {
+            return Err(kind.into());
+        }
+        state.syncs_done += 1;
+        let content = state.content(first)?;
+        content.durable.clone_from(&content.now);
+        Ok(())
+    }
+
+    pub(super) fn truncate(&self, first: u64, len: u64) -> io::Result<()> {
+        let mut state = self.state();
+        if let Some(kind) = state.truncates.pop_front() {
+            return Err(kind.into());
+        }
+        let len = usize::try_from(len).map_err(|_| ErrorKind::InvalidInput)?;
+        state.content(first)?.now.resize(len, 0);
+        Ok(())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn content(&mut self, first: u64) -> io::Result<&mut Content> {
+        self.segments.get_mut(&first).ok_or_else(|| ErrorKind::NotFound.into())
+    }
+}
+
+impl Content {
+    fn cut(&mut self, keep: &mut dyn FnMut() -> bool) {
+        let mut after = self.durable.clone();
+        let sectors = self.now.len().div_ceil(SECTOR_BYTES);
+        for sector in 0..sectors {
+            let from = sector * SECTOR_BYTES;
+            let to = (from + SECTOR_BYTES).min(self.now.len());
+            let unsynced = self.durable.get(from..to) != Some(&self.now[from..to]);
+            if unsynced && keep() {
+                if after.len() < to {
+                    after.resize(to, 0);
+                }
+                after[from..to].copy_from_slice(&self.now[from..to]);
+            }
+        }
+        self.now.clone_from(&after);
+        self.durable = after;
+    }
+}

@@ -1,0 +1,80 @@
+//! Walking the whole chain, read-only, beside a running daemon or without one.
+
+use std::time::Duration;
+
+use super::medium::Medium;
+use super::segments::{Chain, Damage, scan};
+use super::{JournalError, OnLine};
+
+/// A line that a running daemon is just writing is looked at again this often …
+const RETRIES_MAX: u32 = 5;
+/// … after this long.
+const RETRY_AFTER: Duration = Duration::from_millis(100);
+
+/// What the walk found.
+#[derive(Debug, Default)]
+pub struct Walk {
+    /// Good lines, which is also the last good seq.
+    pub lines: u64,
+    /// Segments seen.
+    pub segments: u64,
+    /// Bytes of good lines.
+    pub bytes: u64,
+    /// The hash of the last good line.
+    pub head: Option<String>,
+    /// The first thing that is wrong.
+    pub damage: Option<Damage>,
+}
+
+/// Verifies every segment from the first line on and hands each good line to `on_line`, once.
+///
+/// # Errors
+/// Missing segments and IO; damage is part of the result.
+pub fn walk(medium: &Medium, on_line: &mut OnLine<'_>) -> Result<Walk, JournalError> {
+    let mut walk = Walk::default();
+    let mut chain = Chain::start();
+    let firsts = medium.list().map_err(JournalError::io(medium.path(1)))?;
+    for first in firsts {
+        if first > chain.next_seq {
+            return Err(JournalError::Missing { path: medium.path(chain.next_seq), seq: chain.next_seq });
+        }
+        walk.segments += 1;
+        match segment(medium, first, &mut chain, on_line)? {
+            Ok(len) => walk.bytes += len,
+            Err(damage) => {
+                walk.bytes += damage.offset;
+                walk.damage = Some(damage);
+                break;
+            }
+        }
+    }
+    walk.lines = chain.next_seq - 1;
+    walk.head = chain.prev.map(|hash| String::from_utf8_lossy(&hash).into_owned());
+    Ok(walk)
+}
+
+fn segment(
+    medium: &Medium,
+    first: u64,
+    chain: &mut Chain,
+    on_line: &mut OnLine<'_>,
+) -> Result<Result<u64, Damage>, JournalError> {
+    let begin = *chain;
+    let mut seen = begin.next_seq;
+    for attempt in 0.. {
+        *chain = begin;
+        let mut once = |line: &super::Line<'_>, position| {
+            if line.seq < seen {
+                return Ok(());
+            }
+            seen = line.seq + 1;
+            on_line(line, position)
+        };
+        let found = scan(medium, first, chain, &mut once)?;
+        if found.is_ok() || attempt >= RETRIES_MAX {
+            return Ok(found);
+        }
+        std::thread::sleep(RETRY_AFTER);
+    }
+    unreachable!("the loop returns at the last attempt")
+}

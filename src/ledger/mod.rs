@@ -1,0 +1,3 @@
+//! The only place that names sled: the journal, which is the truth, and the index derived from it.
+
+pub mod journal;
