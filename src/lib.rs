@@ -1,5 +1,8 @@
 //! AuditShield: a payment daemon that sells digital files through CinetPay.
 
-pub mod ledger;
+pub mod actors;
+pub mod adapters;
 pub mod domain;
+pub mod ledger;
 pub mod ports;
+pub mod simulator;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::event::{Decision, Event, Resend};
 use super::input::{Acceptance, Input, Notice, Report, Verdict};
 use super::payment::{LinkState, Mail, NOTICES_MAX, Payment, Sale, Status};
-use super::schedule::{self, MAIL_TRIES_MAX, Policy};
+use super::schedule::{self, LATE_CHECKS_MAX, MAIL_TRIES_MAX, Policy};
 use super::values::{Attempt, Timestamp};
 
 /// A business "no". It changes nothing and is no fault.
@@ -135,8 +135,7 @@ fn reject(payment: &Payment, by: &Decision) -> Events {
 fn reported(policy: &Policy, payment: &Payment, report: &Report, now: Timestamp) -> Vec<Event> {
     match report {
         Report::Opened { attempt, payment_url, payment_token } => {
-            let waiting = matches!(payment.status, Status::Created(_));
-            match waiting && *attempt >= payment.attempt {
+            match payment.wants_page() && *attempt >= payment.attempt {
                 false => vec![],
                 true => vec![Event::Initiated {
                     attempt: *attempt,
@@ -211,7 +210,7 @@ fn checked(policy: &Policy, payment: &Payment, answers: &[(Attempt, Verdict)], n
     let open = match &payment.status {
         Status::Paid(_) | Status::Refunded(_) => return vec![],
         Status::Review { .. } => false,
-        Status::Created(_) | Status::Pending { .. } | Status::Failed { .. } | Status::Expired => true,
+        Status::Created(_) | Status::Pending { .. } | Status::Failed { .. } | Status::Expired { .. } => true,
     };
     let Some((attempt, verdict)) = strongest(payment, answers) else { return vec![] };
     let seen = |verdict: &str, code: &str, next_at| Event::Checked {
@@ -265,7 +264,9 @@ fn refused(
     let late = |n| schedule::late_look(n).map(|wait| now.plus(wait)).filter(|at| *at < horizon);
     match &payment.status {
         Status::Failed { .. } => vec![seen("refused", code, late(payment.checks))],
-        Status::Created(_) | Status::Pending { .. } | Status::Expired => vec![
+        // Its page was never shown to the buyer: another attempt will be.
+        Status::Created(_) => vec![seen("refused", code, Some(horizon.max(now)))],
+        Status::Pending { .. } | Status::Expired { .. } => vec![
             seen("refused", code, None),
             Event::Failed { attempt, code: code.to_owned(), check_at: late(0), rejected: None },
         ],
@@ -297,12 +298,10 @@ fn waiting(
         Status::Pending { .. } => vec![seen(verdict, code, Some(next))],
         Status::Created(_) if over => vec![seen(verdict, code, None), Event::Expired {}],
         Status::Created(_) => vec![seen(verdict, code, Some(next.max(horizon)))],
-        // A page that failed or expired shows life again: it is told, and the late looks go on.
-        Status::Failed { .. } => {
-            let at = schedule::late_look(n).map(|wait| now.plus(wait)).filter(|at| *at < horizon);
-            vec![seen(verdict, code, at)]
+        // A payment thought to be over shows life again: a notification was answered 200 and must reach its verdict.
+        Status::Failed { .. } | Status::Expired { .. } => {
+            vec![seen(verdict, code, (n < LATE_CHECKS_MAX).then_some(soon))]
         }
-        Status::Expired => vec![seen(verdict, code, None)],
         Status::Review { .. } | Status::Paid(_) | Status::Refunded(_) => vec![],
     }
 }

@@ -11,11 +11,16 @@ pub(super) fn apply(payment: &mut Payment, event: &Event, at: Timestamp) -> Resu
     match event {
         Event::Created { .. } => return Err(FoldError::Birth),
         Event::Initiated { attempt, payment_url, check_at, .. } => {
-            let Status::Created(_) = payment.status else { return Err(wrong()) };
+            if !payment.wants_page() {
+                return Err(wrong());
+            }
             payment.attempt = *attempt;
             payment.payment_url = Some(payment_url.clone());
-            payment.checks = 0;
-            payment.status = Status::Pending { check_at: *check_at };
+            // A notification may have overtaken the answer: its look is nearer.
+            if let Status::Created(_) = payment.status {
+                payment.checks = 0;
+                payment.status = Status::Pending { check_at: *check_at };
+            }
         }
         Event::InitFailed { attempt, retry_at, check_at, .. } => {
             let Status::Created(_) = payment.status else { return Err(wrong()) };
@@ -29,6 +34,7 @@ pub(super) fn apply(payment: &mut Payment, event: &Event, at: Timestamp) -> Resu
             // A page whose opening was never recorded shows itself by its notification.
             payment.attempt = payment.attempt.max(*attempt);
             payment.notices.push(digest.clone());
+            payment.checks = 0;
             notice_status(&mut payment.status, at);
         }
         Event::Checked { next_at, .. } => {
@@ -56,7 +62,10 @@ pub(super) fn apply(payment: &mut Payment, event: &Event, at: Timestamp) -> Resu
             };
         }
         Event::Expired {} => match payment.status {
-            Status::Created(_) | Status::Pending { .. } => payment.status = Status::Expired,
+            Status::Created(_) | Status::Pending { .. } => {
+                payment.checks = 0;
+                payment.status = Status::Expired { check_at: None };
+            }
             _ => return Err(wrong()),
         },
         Event::MailFailed { .. }
@@ -73,10 +82,10 @@ pub(super) fn apply(payment: &mut Payment, event: &Event, at: Timestamp) -> Resu
 /// A new notification is a reason to look now, wherever a verdict may still come.
 fn notice_status(status: &mut Status, at: Timestamp) {
     match status {
-        Status::Created(_) | Status::Pending { .. } | Status::Expired => {
+        Status::Created(_) | Status::Pending { .. } => {
             *status = Status::Pending { check_at: at };
         }
-        Status::Failed { check_at, .. } => *check_at = Some(at),
+        Status::Failed { check_at, .. } | Status::Expired { check_at } => *check_at = Some(at),
         Status::Paid(_) | Status::Review { .. } | Status::Refunded(_) => {}
     }
 }
@@ -88,12 +97,8 @@ fn checked_status(status: &mut Status, next_at: Option<Timestamp>) {
                 *check_at = next;
             }
         }
-        Status::Failed { check_at, .. } => *check_at = next_at,
-        Status::Created(_)
-        | Status::Paid(_)
-        | Status::Review { .. }
-        | Status::Expired
-        | Status::Refunded(_) => {}
+        Status::Failed { check_at, .. } | Status::Expired { check_at } => *check_at = next_at,
+        Status::Created(_) | Status::Paid(_) | Status::Review { .. } | Status::Refunded(_) => {}
     }
 }
 

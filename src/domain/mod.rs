@@ -11,3 +11,7 @@ pub mod invariants;
 pub mod payment;
 pub mod schedule;
 pub mod values;
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+mod tests;

@@ -73,7 +73,10 @@ pub enum Status {
         payment_method: Option<String>,
     },
     /// The horizon passed without a verdict.
-    Expired,
+    Expired {
+        /// A look that a late notification asked for.
+        check_at: Option<Timestamp>,
+    },
     /// A refund was recorded.
     Refunded(Sale),
 }
@@ -175,12 +178,13 @@ pub fn next_step(payment: &Payment, now: Timestamp) -> Step {
         Status::Created(Opening::Due { at }) => when(*at, Step::Open(payment.attempt)),
         Status::Created(Opening::Idle { check_at })
         | Status::Pending { check_at }
-        | Status::Failed { check_at: Some(check_at), .. } => when(*check_at, Step::Check(payment.attempt)),
+        | Status::Failed { check_at: Some(check_at), .. }
+        | Status::Expired { check_at: Some(check_at) } => when(*check_at, Step::Check(payment.attempt)),
         Status::Paid(Sale { mail: Mail::Owed { at, .. }, .. }) => when(*at, Step::Deliver),
         Status::Failed { check_at: None, .. }
         | Status::Paid(_)
         | Status::Review { .. }
-        | Status::Expired
+        | Status::Expired { check_at: None }
         | Status::Refunded(_) => Step::Rest,
     }
 }
@@ -196,7 +200,7 @@ pub fn due_at(payment: &Payment) -> Option<Timestamp> {
 /// When a duplicate of a notification may bring the next look forward, if it may at all.
 pub fn duplicate_look(payment: &Payment, now: Timestamp) -> Option<Timestamp> {
     match payment.status {
-        Status::Created(_) | Status::Pending { .. } | Status::Failed { .. } | Status::Expired => {
+        Status::Created(_) | Status::Pending { .. } | Status::Failed { .. } | Status::Expired { .. } => {
             let gap = super::schedule::duplicate_gap(payment.checks);
             Some(payment.checked_at.map_or(now, |at| at.plus(gap).max(now)))
         }
@@ -233,8 +237,12 @@ impl Payment {
             | Status::Pending { .. }
             | Status::Failed { .. }
             | Status::Review { .. }
-            | Status::Expired => None,
+            | Status::Expired { .. } => None,
         }
+    }
+    /// Whether a buyer may still be sent to a payment page that is not open yet.
+    pub fn wants_page(&self) -> bool {
+        self.payment_url.is_none() && matches!(self.status, Status::Created(_) | Status::Pending { .. })
     }
     /// The moment after which a waiting order is given up.
     pub fn horizon(&self, policy: &Policy) -> Timestamp {
@@ -294,7 +302,7 @@ impl Status {
             Self::Paid(_) => "PAID",
             Self::Failed { .. } => "FAILED",
             Self::Review { .. } => "REVIEW",
-            Self::Expired => "EXPIRED",
+            Self::Expired { .. } => "EXPIRED",
             Self::Refunded(_) => "REFUNDED",
         }
     }

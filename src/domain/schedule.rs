@@ -10,6 +10,8 @@ pub const RETRY_SECONDS_MAX: u64 = 15 * 60;
 pub const MAIL_SECONDS_MAX: u64 = 30 * 60;
 /// Tries to send one mail before a person has to look.
 pub const MAIL_TRIES_MAX: u32 = 200;
+/// Looks without a verdict at a payment that had failed or expired, before it rests again.
+pub const LATE_CHECKS_MAX: u32 = 40;
 /// Looks at a refused payment, in case the buyer pays on the same page after all. In seconds.
 pub const LATE_LOOK_SECONDS: [u64; 4] = [600, 3_600, 6 * 3_600, 24 * 3_600];
 

@@ -1,3 +1,268 @@
-//! The only place that names sled: the journal, which is the truth, and the index derived from it.
+//! The ledger: the journal, which is the truth, and the index derived from it. The only place that names sled.
+//!
+//! Invariant: `commit` returns Ok only after its line was fdatasync'ed, and from then on every read sees it.
+//! Invariant: what the index holds is what folding the journal gives; whenever in doubt it is rebuilt.
+//! Why an enum and not a trait: the stores are ours, few and known.
 
+pub mod check;
+mod embedded;
+mod index;
 pub mod journal;
+mod open;
+mod query;
+mod record;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::domain::event::Event;
+use crate::domain::payment::{Payment, Status};
+use crate::domain::values::{OrderId, Timestamp};
+
+pub use check::{Report, rebuild, verify};
+pub use index::IndexError;
+pub use journal::{JournalError, OnFatal};
+pub use query::{PAGE_ORDERS_MAX, Page, Query};
+pub use record::Line;
+
+/// How to open a ledger.
+#[derive(Clone)]
+pub struct OpenOptions {
+    /// The store's folder; made if it is missing.
+    pub folder: PathBuf,
+    /// Called once, from a thread of the ledger, when the process must exit with a failure and replay.
+    pub on_fatal: OnFatal,
+    /// A journal segment is closed once it holds this many bytes ([`journal::SEGMENT_BYTES_MAX`]).
+    pub segment_bytes: u64,
+}
+
+impl OpenOptions {
+    /// The usual options for a folder.
+    pub fn new(folder: impl Into<PathBuf>, on_fatal: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        let segment_bytes = journal::SEGMENT_BYTES_MAX;
+        OpenOptions { folder: folder.into(), on_fatal: Arc::new(on_fatal), segment_bytes }
+    }
+}
+
+/// Why a ledger does not open. The texts are for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it open.
+    #[error(
+        "Le dossier {0} est déjà utilisé par un autre auditshield. Arrêtez-le, ou choisissez un autre dossier \
+         (AUDITSHIELD_STORE__URL). / The folder {0} is in use by another auditshield. Stop it, or choose another \
+         folder (AUDITSHIELD_STORE__URL)."
+    )]
+    InUse(PathBuf),
+    /// The folder cannot be made, read or locked.
+    #[error("Le dossier {path} est inutilisable: {source} / cannot use the folder {path}: {source}")]
+    Folder {
+        /// The folder or a file in it.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// The journal is damaged, or does not fit the index.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Not even an empty index can be made.
+    #[error(
+        "L'index ne peut pas être créé: {0} (disque plein ?) / the index cannot be made: {0} (disk full?)"
+    )]
+    Index(String),
+}
+
+/// Why a read failed.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The index failed.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// The journal failed.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The ledger was closed.
+    #[error("the ledger is closed")]
+    Closed,
+    /// A stored line is not what it should be.
+    #[error("unreadable line: {0}")]
+    Line(String),
+}
+
+/// A durable commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// The seq of its journal line.
+    pub seq: u64,
+}
+
+/// Why a commit failed. Except for `Unknown` it certainly did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// No room on the disk, or too much is waiting: the caller may try again later.
+    #[error("no room: nothing was written")]
+    NoRoom,
+    /// The write failed and was undone.
+    #[error("the journal could not be written: {0}")]
+    Io(String),
+    /// The commit does not continue the stored version, or another commit of this order is on its way.
+    #[error("the order has moved on")]
+    Conflict,
+    /// The commit is larger than a journal line may be.
+    #[error("the commit is too large")]
+    TooLarge,
+    /// The ledger is closed.
+    #[error("the ledger is closed")]
+    Closed,
+    /// The sync failed: whether it is durable shows after the restart. The process is about to exit.
+    #[error("the journal's disk failed; the fate of the commit is unknown")]
+    Unknown,
+    /// The order could not be read.
+    #[error(transparent)]
+    Read(#[from] LedgerError),
+}
+
+/// Whether the ledger can commit, and how it keeps up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// Whether a commit would be taken now.
+    pub can_commit: bool,
+    /// Why not, for `/readyz`: no paths, no personal data.
+    pub reason: Option<String>,
+    /// The journal's last seq.
+    pub last_seq: u64,
+    /// The index's last seq on sled.
+    pub applied_seq: u64,
+    /// Commits waiting for the journal.
+    pub queue_depth: usize,
+}
+
+/// Orders per status, in the order of [`Status::NAMES`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts(pub [u64; Status::NAMES.len()]);
+
+impl Counts {
+    /// Status names with their counts.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+        Status::NAMES.into_iter().zip(self.0)
+    }
+}
+
+/// The handle to the store; clones share it. Reads are safe inline unless said otherwise.
+#[derive(Clone)]
+pub enum Ledger {
+    /// Journal and index in a folder of this machine.
+    Embedded(Arc<embedded::Embedded>),
+}
+
+impl Ledger {
+    /// Opens the store: locks the folder, checks and replays the journal. Blocks.
+    ///
+    /// # Errors
+    /// In use, damaged, or unusable; nothing was changed then.
+    pub fn open(options: OpenOptions) -> Result<Ledger, OpenError> {
+        open::open(options).map(|store| Ledger::Embedded(Arc::new(store)))
+    }
+
+    /// The order's committed state.
+    ///
+    /// # Errors
+    /// The index or the journal cannot be read.
+    pub fn load(&self, id: OrderId) -> Result<Option<Payment>, LedgerError> {
+        let Ledger::Embedded(store) = self;
+        Ok(store.stored(id)?.map(|snapshot| snapshot.payment.clone()))
+    }
+
+    /// Makes `events`, which led to `next`, durable.
+    ///
+    /// # Errors
+    /// See [`CommitError`].
+    pub async fn commit(
+        &self,
+        next: &Payment,
+        events: &[Event],
+        now: Timestamp,
+    ) -> Result<Committed, CommitError> {
+        let Ledger::Embedded(store) = self;
+        store.commit(next, events, now).await
+    }
+
+    /// Orders due until `now`, oldest first, at most `limit`. Scans: call it in `spawn_blocking`.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<(Timestamp, OrderId)>, LedgerError> {
+        let Ledger::Embedded(store) = self;
+        query::due(store, now, limit)
+    }
+
+    /// A page of orders, newest first. Scans: call it in `spawn_blocking`.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub fn list(&self, query: &Query) -> Result<Page, LedgerError> {
+        let Ledger::Embedded(store) = self;
+        query::list(store, query)
+    }
+
+    /// Every commit of an order, oldest first, from the journal. Reads the disk: call it in `spawn_blocking`.
+    ///
+    /// # Errors
+    /// The journal cannot be read or is damaged there.
+    pub fn history(&self, id: OrderId) -> Result<Vec<Line>, LedgerError> {
+        let Ledger::Embedded(store) = self;
+        match store.stored(id)? {
+            Some(snapshot) => store.lines(id, &snapshot.lines),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The order and the request's fingerprint that an idempotency key (hashed) stands for, for 24 h.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub fn find_key(&self, key: &str, now: Timestamp) -> Result<Option<(OrderId, String)>, LedgerError> {
+        let Ledger::Embedded(store) = self;
+        query::find_key(store, key, now)
+    }
+
+    /// Orders per status.
+    pub fn counts(&self) -> Counts {
+        let Ledger::Embedded(store) = self;
+        Counts(store.overlay.lock().counts)
+    }
+
+    /// When the oldest PENDING order was taken.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub fn oldest_pending(&self) -> Result<Option<Timestamp>, LedgerError> {
+        let Ledger::Embedded(store) = self;
+        query::oldest_pending(store)
+    }
+
+    /// Whether it can commit.
+    pub fn health(&self) -> Health {
+        let Ledger::Embedded(store) = self;
+        store.health()
+    }
+
+    /// A round trip through the writer thread: answers behind everything that waits.
+    ///
+    /// # Errors
+    /// Why a commit would not be taken now.
+    pub async fn probe(&self) -> Result<(), CommitError> {
+        let Ledger::Embedded(store) = self;
+        store.probe().await
+    }
+
+    /// Writes what waits, brings the index up to date, syncs, and notes that all was in order. Later commits are
+    /// refused; the folder is free for another process when this returns.
+    pub async fn close(&self) {
+        let Ledger::Embedded(store) = self;
+        let store = Arc::clone(store);
+        if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
+            tracing::error!("closing the ledger panicked; the next start replays the journal");
+        }
+    }
+}

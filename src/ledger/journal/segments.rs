@@ -73,7 +73,7 @@ impl Chain {
 }
 
 /// Reads a whole segment through the chain. Returns its length, or the first damage.
-pub fn scan(
+pub(crate) fn scan(
     medium: &Medium,
     first: u64,
     chain: &mut Chain,
@@ -105,7 +105,7 @@ pub fn scan(
 }
 
 /// Everything from `offset` to the end of a segment.
-pub fn rest(medium: &Medium, first: u64, offset: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn rest(medium: &Medium, first: u64, offset: u64) -> io::Result<Vec<u8>> {
     let segment = medium.open_read(first)?;
     let mut bytes = vec![0; usize::try_from(segment.len()?.saturating_sub(offset)).unwrap_or(usize::MAX)];
     let mut filled = 0;

@@ -1,0 +1,346 @@
+//! The webhook's `x-token`: HMAC-SHA256 over sixteen form values.
+//!
+//! Why bytes: the signature covers the percent-decoded bytes, so they are compared before anything is
+//! read as text; a lossy string would sign something CinetPay never sent.
+//!
+//! Why little follows from it: neither separator nor timestamp is signed, so a captured notification can
+//! be replayed for ever and its field boundaries shifted. A valid signature means "go and check this
+//! order", never "this order is paid".
+
+use std::borrow::Cow;
+use std::fmt;
+
+use hmac::{Hmac, KeyInit, Mac};
+use percent_encoding::percent_decode;
+use sha2::Sha256;
+use subtle::{Choice, ConstantTimeEq};
+
+/// The signed fields, in the order in which their values are concatenated (CinetPay's documentation).
+pub const FIELDS: [&str; 16] = [
+    "cpm_site_id",
+    "cpm_trans_id",
+    "cpm_trans_date",
+    "cpm_amount",
+    "cpm_currency",
+    "signature",
+    "payment_method",
+    "cel_phone_num",
+    "cpm_phone_prefixe",
+    "cpm_language",
+    "cpm_version",
+    "cpm_payment_config",
+    "cpm_page_action",
+    "cpm_custom",
+    "cpm_designation",
+    "cpm_error_message",
+];
+
+/// A form with more pairs than this is not CinetPay's (sixteen are documented).
+pub const PAIRS_MAX: usize = 64;
+/// Longest decoded key, in bytes.
+pub const KEY_BYTES_MAX: usize = 64;
+/// Longest decoded value, in bytes. The longest documented one (`metadata`) is far below.
+pub const VALUE_BYTES_MAX: usize = 8 * 1024;
+/// An `x-token` is this many hexadecimal digits.
+const TOKEN_HEX_CHARS: usize = 64;
+
+type HmacSha256 = Hmac<Sha256>;
+
+/// Why a notification is not believed. All three are answered 400.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// No `x-token` header.
+    #[error("the x-token header is missing")]
+    MissingToken,
+    /// The token is not the HMAC of these fields under any of our secrets.
+    #[error("the x-token does not match the form")]
+    BadToken,
+    /// The body is not a form we read in exactly one way (a repeated key, too many or too long fields).
+    #[error("the form cannot be read")]
+    Unreadable,
+}
+
+/// A notification whose signature was verified. Its fields stay bytes and stay untrusted hints.
+pub struct Verified<'b> {
+    form: Form<'b>,
+    digest: [u8; 32],
+}
+
+impl Verified<'_> {
+    /// The decoded value of one of [`FIELDS`]; empty when the form lacks it or the name is not signed.
+    pub fn field(&self, name: &str) -> &[u8] {
+        FIELDS.iter().position(|known| *known == name).map_or(&[], |at| self.form.value(at))
+    }
+
+    /// The verified MAC itself: equal for a repeated notification, so it names duplicates.
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest
+    }
+}
+
+impl fmt::Debug for Verified<'_> {
+    /// The form holds a phone number, so nothing of it is shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Verified(…)")
+    }
+}
+
+/// Checks notifications against one webhook secret, or two while one is being rotated out.
+#[derive(Clone)]
+pub struct Verifier {
+    /// Keyed once: cloning a keyed HMAC costs two compressions less than keying it.
+    keyed: Vec<HmacSha256>,
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Verifier(…)")
+    }
+}
+
+impl Verifier {
+    /// A verifier for these secrets, any of which is accepted. Empty secrets are left out: everybody
+    /// could sign with them. Without a secret nothing verifies.
+    pub fn new<S: AsRef<[u8]>>(secrets: impl IntoIterator<Item = S>) -> Self {
+        let keyed =
+            secrets.into_iter().filter(|s| !s.as_ref().is_empty()).map(|s| keyed(s.as_ref())).collect();
+        Self { keyed }
+    }
+
+    /// Parses `body` once and checks `x_token`, the header's raw bytes, against it in constant time.
+    pub fn verify<'b>(&self, body: &'b [u8], x_token: Option<&[u8]>) -> Result<Verified<'b>, Rejection> {
+        let token = x_token.ok_or(Rejection::MissingToken)?;
+        let form = Form::parse(body).ok_or(Rejection::Unreadable)?;
+        let received = read_token(token).ok_or(Rejection::BadToken)?;
+        let mut matches = Choice::from(0);
+        for keyed in &self.keyed {
+            let mut mac = keyed.clone();
+            (0..FIELDS.len()).for_each(|at| mac.update(form.value(at)));
+            let expected: [u8; 32] = mac.finalize().into_bytes().into();
+            matches |= expected.ct_eq(&received);
+        }
+        if bool::from(matches) { Ok(Verified { form, digest: received }) } else { Err(Rejection::BadToken) }
+    }
+}
+
+/// The `x-token` CinetPay would send: lower-case hex of the HMAC over `values` without separators.
+pub fn sign(secret: &[u8], values: &[&[u8]]) -> String {
+    let mut mac = keyed(secret);
+    values.iter().for_each(|value| mac.update(value));
+    hex::encode(mac.finalize().into_bytes())
+}
+
+#[expect(clippy::expect_used, reason = "HMAC takes a key of any length, so this cannot fail")]
+fn keyed(secret: &[u8]) -> HmacSha256 {
+    HmacSha256::new_from_slice(secret).expect("HMAC takes a key of any length")
+}
+
+/// Exactly 64 hexadecimal digits of either case.
+fn read_token(token: &[u8]) -> Option<[u8; 32]> {
+    if token.len() != TOKEN_HEX_CHARS {
+        return None;
+    }
+    let mut received = [0; 32];
+    hex::decode_to_slice(token.to_ascii_lowercase(), &mut received).ok()?;
+    Some(received)
+}
+
+/// A decoded form: the signed values by position in [`FIELDS`].
+struct Form<'b> {
+    values: [Option<Cow<'b, [u8]>>; FIELDS.len()],
+}
+
+impl<'b> Form<'b> {
+    /// `None` when a key is repeated or a bound is exceeded.
+    fn parse(body: &'b [u8]) -> Option<Self> {
+        let mut values: [Option<Cow<'b, [u8]>>; FIELDS.len()] = Default::default();
+        let mut others: Vec<Cow<'b, [u8]>> = Vec::new();
+        let pairs = body.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty());
+        for (count, pair) in pairs.enumerate() {
+            let cut = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
+            let key = decode(&pair[..cut]);
+            let value = decode(pair.get(cut + 1..).unwrap_or_default());
+            if count == PAIRS_MAX || key.len() > KEY_BYTES_MAX || value.len() > VALUE_BYTES_MAX {
+                return None;
+            }
+            match FIELDS.iter().position(|known| known.as_bytes() == &*key) {
+                Some(at) if values[at].is_some() => return None,
+                Some(at) => values[at] = Some(value),
+                None if others.contains(&key) => return None,
+                None => others.push(key),
+            }
+        }
+        Some(Self { values })
+    }
+
+    /// Absent counts as empty: a real capture lacks the last two fields.
+    fn value(&self, at: usize) -> &[u8] {
+        self.values.get(at).and_then(Option::as_deref).unwrap_or_default()
+    }
+}
+
+/// `+` is a space, `%xx` a byte; nothing is trimmed. Borrows where nothing is encoded.
+fn decode(raw: &[u8]) -> Cow<'_, [u8]> {
+    if !raw.contains(&b'+') {
+        return percent_decode(raw).into();
+    }
+    let spaced: Vec<u8> = raw.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
+    Cow::Owned(percent_decode(&spaced).collect())
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SECRET: &[u8] = b"test_secret_key";
+    const FIRST: &str = "8f8238d917622c7ca0e22bc187d2d1cdba2a98c987113a5f16349c8fafddc4ca";
+    const SECOND: &str = "f50c99bc25b368bb10bef969e7c763af15030e663e931f8bea51fac4651a7aec";
+
+    fn values(custom: &str, designation: &str, message: &str) -> Vec<String> {
+        let head = ["445160", "ORD0001", "2022-09-29 14:13:16", "100", "XOF"];
+        let tail = ["OM", "0707070707", "225", "fr", "V4", "SINGLE", "PAYMENT", custom, designation, message];
+        let signature = "a".repeat(68);
+        head.into_iter().chain([signature.as_str()]).chain(tail).map(str::to_owned).collect()
+    }
+
+    fn first() -> Vec<String> {
+        values("", "Café étoilé", "SUCCES")
+    }
+
+    fn body(values: &[String]) -> Vec<u8> {
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.extend_pairs(FIELDS.iter().zip(values));
+        form.finish().into_bytes()
+    }
+
+    fn verify(body: &[u8], token: &str) -> Result<[u8; 32], Rejection> {
+        Verifier::new([SECRET]).verify(body, Some(token.as_bytes())).map(|verified| verified.digest())
+    }
+
+    #[test]
+    fn both_vectors_verify_and_are_what_we_sign() {
+        let second = values("user:42", "Paiement abonnement", "TRANSACTION_CANCEL");
+        for (values, token) in [(first(), FIRST), (second, SECOND)] {
+            let bytes: Vec<&[u8]> = values.iter().map(String::as_bytes).collect();
+            assert_eq!(sign(SECRET, &bytes), token);
+            assert_eq!(hex::encode(verify(&body(&values), token).unwrap()), token);
+            assert_eq!(verify(&body(&values), &token.to_uppercase()).map(hex::encode), Ok(token.to_owned()));
+        }
+    }
+
+    #[test]
+    fn fields_are_decoded_bytes() {
+        let body = body(&first());
+        let verified = Verifier::new([SECRET]).verify(&body, Some(FIRST.as_bytes())).unwrap();
+        assert_eq!(verified.field("cpm_trans_id"), b"ORD0001");
+        assert_eq!(verified.field("cpm_trans_date"), b"2022-09-29 14:13:16");
+        assert_eq!(verified.field("cpm_designation"), "Café étoilé".as_bytes());
+        assert_eq!(verified.field("cpm_custom"), b"");
+        assert_eq!(verified.field("no_such_field"), b"");
+        assert!(!format!("{verified:?}").contains("0707"));
+    }
+
+    #[test]
+    fn order_of_arrival_and_other_keys_do_not_matter() {
+        let mut pairs: Vec<String> =
+            body(&first()).split(|b| *b == b'&').map(|p| String::from_utf8(p.to_vec()).unwrap()).collect();
+        pairs.reverse();
+        pairs.push("unsigned=1".to_owned());
+        assert!(verify(pairs.join("&").as_bytes(), FIRST).is_ok());
+    }
+
+    #[test]
+    fn missing_last_fields_count_as_empty() {
+        let mut short = values("", "x", "");
+        short[13..].iter_mut().for_each(String::clear);
+        let bytes: Vec<&[u8]> = short.iter().map(String::as_bytes).collect();
+        let token = sign(SECRET, &bytes);
+        assert!(verify(&body(&short), &token).is_ok());
+        assert!(verify(&body(&short[..14]), &token).is_ok());
+        assert!(verify(&body(&short[..13]), &token).is_ok());
+    }
+
+    #[test]
+    fn refusals() {
+        let good = String::from_utf8(body(&first())).unwrap();
+        let verifier = Verifier::new([SECRET]);
+        assert_eq!(verifier.verify(good.as_bytes(), None).unwrap_err(), Rejection::MissingToken);
+        let many: String = (0..PAIRS_MAX).fold(good.clone(), |all, n| format!("{all}&k{n}=v"));
+        let long_key = format!("{good}&{}=1", "k".repeat(KEY_BYTES_MAX + 1));
+        let long_value = format!("{good}&k={}", "v".repeat(VALUE_BYTES_MAX + 1));
+        let cases = [
+            (
+                "repeated signed key",
+                format!("{good}&cpm_amount=100"),
+                FIRST.to_owned(),
+                Rejection::Unreadable,
+            ),
+            (
+                "repeated by escape",
+                format!("{good}&cpm%5Famount=100"),
+                FIRST.to_owned(),
+                Rejection::Unreadable,
+            ),
+            ("repeated other key", format!("{good}&x=1&x=1"), FIRST.to_owned(), Rejection::Unreadable),
+            ("too many", many, FIRST.to_owned(), Rejection::Unreadable),
+            ("long key", long_key, FIRST.to_owned(), Rejection::Unreadable),
+            ("long value", long_value, FIRST.to_owned(), Rejection::Unreadable),
+            ("empty token", good.clone(), String::new(), Rejection::BadToken),
+            ("short token", good.clone(), FIRST[1..].to_owned(), Rejection::BadToken),
+            ("not hex", good.clone(), "g".repeat(64), Rejection::BadToken),
+            ("another form's token", good.clone(), SECOND.to_owned(), Rejection::BadToken),
+            (
+                "another amount",
+                good.replace("cpm_amount=100", "cpm_amount=101"),
+                FIRST.to_owned(),
+                Rejection::BadToken,
+            ),
+            ("trimmed", good.replace("XOF", "+XOF"), FIRST.to_owned(), Rejection::BadToken),
+            ("empty body", String::new(), FIRST.to_owned(), Rejection::BadToken),
+        ];
+        for (name, body, token, expected) in cases {
+            assert_eq!(verify(body.as_bytes(), &token), Err(expected), "{name}");
+        }
+    }
+
+    #[test]
+    fn either_secret_of_a_rotation_is_enough_and_an_empty_one_is_none() {
+        let body = body(&first());
+        for secrets in [[SECRET, b"new"], [b"new", SECRET]] {
+            assert!(Verifier::new(secrets).verify(&body, Some(FIRST.as_bytes())).is_ok());
+        }
+        assert!(Verifier::new([b"new"]).verify(&body, Some(FIRST.as_bytes())).is_err());
+        assert!(Verifier::new([] as [&[u8]; 0]).verify(&body, Some(FIRST.as_bytes())).is_err());
+        let everybodys = sign(b"", &[b"445160"]);
+        assert!(Verifier::new([b""]).verify(b"cpm_site_id=445160", Some(everybodys.as_bytes())).is_err());
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_verify_as_bytes() {
+        let token = sign(SECRET, &[b"1", b"\xff\x00 "]);
+        assert!(verify(b"cpm_site_id=1&cpm_trans_id=%FF%00+", &token).is_ok());
+        assert!(verify(b"cpm_site_id=1&cpm_trans_id=\xff%00%20", &token).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics_and_never_accepts_noise(body in prop::collection::vec(any::<u8>(), 0..512), token in prop::collection::vec(any::<u8>(), 0..80)) {
+            prop_assert!(Verifier::new([SECRET]).verify(&body, Some(&token)).is_err());
+        }
+
+        #[test]
+        fn whatever_was_signed_verifies(parts in prop::collection::vec("\\PC{0,12}", 16)) {
+            let bytes: Vec<&[u8]> = parts.iter().map(String::as_bytes).collect();
+            prop_assert!(verify(&body(&parts), &sign(SECRET, &bytes)).is_ok());
+        }
+
+        #[test]
+        fn one_changed_character_is_forged(at in 0usize..16, extra in "[0-9a-z]") {
+            let mut changed = first();
+            changed[at].push_str(&extra);
+            prop_assert_eq!(verify(&body(&changed), FIRST), Err(Rejection::BadToken));
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! What an answer of `/v2/payment/check` means: the classification of CinetPay's codes and words.
+//!
+//! Why so few answers are final: sources contradict each other and the field names changed over the
+//! years, so only ACCEPTED and REFUSED with an unambiguous code end the waiting. A word never seen
+//! before is pending, an answer without `data` is unknown; both are asked again.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::domain::input::{Acceptance, Verdict};
+use crate::domain::values::Claimed;
+
+/// Codes that are never final, whatever the status says (664 has two contradicting meanings).
+const NEVER_FINAL: [&str; 6] = ["607", "623", "638", "662", "663", "664"];
+/// Codes that say nothing about the payment: bad credentials or an unexplained error.
+const NO_ANSWER: [&str; 4] = ["429", "609", "613", "624"];
+/// Longest word of CinetPay's kept, in bytes.
+const WORD_BYTES_MAX: usize = 64;
+
+/// The envelope. Values may be strings or numbers, and every one may be missing.
+#[derive(Deserialize)]
+struct Answer {
+    code: Option<Value>,
+    data: Option<Value>,
+}
+
+/// Classifies one answer: HTTP status, body, and the already bounded `Retry-After`.
+pub fn classify(http: u16, body: &[u8], retry_after: Option<Duration>) -> Verdict {
+    let unknown = |code: String, answered| Verdict::Unknown { code, answered, retry_after };
+    let Ok(answer) = serde_json::from_slice::<Answer>(body) else {
+        return unknown(format!("http {http} unreadable"), false);
+    };
+    let code = answer.code.as_ref().and_then(word).unwrap_or_default();
+    if !(200..300).contains(&http) {
+        return unknown(if code.is_empty() { format!("http {http}") } else { code }, http < 500);
+    }
+    let data = match &answer.data {
+        Some(Value::Object(data)) if !NO_ANSWER.contains(&code.as_str()) => data,
+        Some(_) | None => return unknown(code, true),
+    };
+    let field = |name: &str| data.get(name).and_then(word);
+    let status = field("status").unwrap_or_default().to_ascii_uppercase();
+    match (code.as_str(), status.as_str()) {
+        ("00", "ACCEPTED") => Verdict::Accepted(Acceptance {
+            claimed: Claimed::read(field("amount").as_deref(), field("currency").as_deref()),
+            provider_tx_id: field("operator_id"),
+            payment_method: field("payment_method"),
+        }),
+        (code, "REFUSED") if !NEVER_FINAL.contains(&code) => Verdict::Refused { code: code.to_owned() },
+        ("", status) => Verdict::Pending { code: status.to_owned() },
+        (code, _) => Verdict::Pending { code: code.to_owned() },
+    }
+}
+
+/// A string or a number as trimmed, bounded text; nothing for anything else and for blanks.
+fn word(value: &Value) -> Option<String> {
+    let text = match value {
+        Value::String(text) => text.trim().to_owned(),
+        Value::Number(number) => number.to_string(),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
+    };
+    let kept = !text.is_empty() && text.len() <= WORD_BYTES_MAX && !text.contains(char::is_control);
+    kept.then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn short(http: u16, body: &str) -> String {
+        match classify(http, body.as_bytes(), None) {
+            Verdict::Accepted(paid) => format!("accepted {:?}", paid.claimed.amount),
+            Verdict::Refused { code } => format!("refused {code}"),
+            Verdict::Pending { code } => format!("pending {code}"),
+            Verdict::Unknown { code, answered, .. } => format!("unknown {code} {answered}"),
+        }
+    }
+
+    #[test]
+    fn every_row_of_the_table() {
+        let check = |http, body: &str, expected: &str| assert_eq!(short(http, body), expected, "{body}");
+        let paid = r#"{"code":"00","data":{"status":"ACCEPTED","amount":"100","currency":"XOF"}}"#;
+        check(200, paid, "accepted Some(100)");
+        check(200, &paid.replace("\"100\"", "100"), "accepted Some(100)");
+        check(200, r#"{"code":"00","data":{"status":"ACCEPTED"}}"#, "accepted None");
+        check(200, r#"{"code":"627","data":{"status":"REFUSED"}}"#, "refused 627");
+        check(200, r#"{"code":627,"data":{"status":"REFUSED"}}"#, "refused 627");
+        check(200, r#"{"code":"600","data":{"status":"REFUSED","payment_date":" "}}"#, "refused 600");
+        for code in NEVER_FINAL {
+            check(
+                200,
+                &format!(r#"{{"code":"{code}","data":{{"status":"REFUSED"}}}}"#),
+                &format!("pending {code}"),
+            );
+            check(
+                200,
+                &format!(r#"{{"code":"{code}","data":{{"status":"PENDING"}}}}"#),
+                &format!("pending {code}"),
+            );
+        }
+        check(200, r#"{"code":"201","data":{"status":"CREATED"}}"#, "pending 201");
+        check(200, r#"{"data":{"status":"WAITING_FOR_CUSTOMER"}}"#, "pending WAITING_FOR_CUSTOMER");
+        check(200, r#"{"code":"999","data":{"status":"PERHAPS"}}"#, "pending 999");
+        check(200, r#"{"code":"00","data":{"payment_method":"OM"}}"#, "pending 00");
+        check(200, r#"{"code":"601","data":{"status":"ACCEPTED"}}"#, "pending 601");
+        check(200, r#"{"code":"00"}"#, "unknown 00 true");
+        check(200, r#"{"code":"627","data":null}"#, "unknown 627 true");
+        for code in NO_ANSWER {
+            check(
+                200,
+                &format!(r#"{{"code":"{code}","data":{{"status":"REFUSED"}}}}"#),
+                &format!("unknown {code} true"),
+            );
+        }
+        check(404, r#"{"code":"627","data":{"status":"REFUSED"}}"#, "unknown 627 true");
+        check(429, "{}", "unknown http 429 true");
+        check(500, paid, "unknown 00 false");
+        check(200, "<html>", "unknown http 200 unreadable false");
+        check(200, &paid[..40], "unknown http 200 unreadable false");
+    }
+}

@@ -1,0 +1,308 @@
+//! Rate limits by client, and who the client is behind a proxy.
+//!
+//! Why the limits should be loose: behind carrier-grade NAT a whole city may share one address.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use ipnet::IpNet;
+use reqwest::header::HeaderMap;
+
+/// Clients remembered at once (about 100 bytes each). Beyond it, newcomers share a few buckets.
+const CLIENTS_MAX: usize = 50_000;
+/// Buckets shared while the table is full.
+const SHARED_BUCKETS: u16 = 1024;
+/// Proxies walked through before the rest of the chain is ignored.
+const HOPS_MAX: usize = 32;
+/// Shortest wait told to a client, in seconds.
+const RETRY_SECONDS_MIN: u64 = 1;
+
+/// The client must wait this many whole seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryAfter(pub u64);
+
+/// Who is counted: one IPv4 address, one IPv6 /64 (what one household or server gets), or a shared bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Client {
+    V4(u32),
+    V6Net(u64),
+    Shared(u16),
+}
+
+/// A limit of so many requests a minute for each client. Zero means unlimited.
+pub struct ClientLimiter {
+    limiter: Option<DefaultKeyedRateLimiter<Client>>,
+    clock: DefaultClock,
+    clients_max: usize,
+}
+
+impl std::fmt::Debug for ClientLimiter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientLimiter").field("clients", &self.clients()).finish_non_exhaustive()
+    }
+}
+
+impl ClientLimiter {
+    /// Allows bursts of `per_minute` requests, refilled evenly over the minute; 0 = unlimited.
+    pub fn per_minute(per_minute: u32) -> Self {
+        Self::bounded(per_minute, CLIENTS_MAX)
+    }
+
+    fn bounded(per_minute: u32, clients_max: usize) -> Self {
+        let limiter = NonZeroU32::new(per_minute).map(|n| RateLimiter::keyed(Quota::per_minute(n)));
+        Self { limiter, clock: DefaultClock::default(), clients_max }
+    }
+
+    /// Counts one request of `ip`.
+    pub fn check(&self, ip: IpAddr) -> Result<(), RetryAfter> {
+        let Some(limiter) = &self.limiter else { return Ok(()) };
+        let client = if limiter.len() < self.clients_max { Client::of(ip) } else { Client::shared(ip) };
+        limiter.check_key(&client).map_err(|refused| {
+            let wait = refused.wait_time_from(self.clock.now());
+            RetryAfter(whole_seconds(wait))
+        })
+    }
+
+    /// Forgets clients whose bucket is full again. Call it every minute, or the table stays full.
+    pub fn tick(&self) {
+        if let Some(limiter) = &self.limiter {
+            limiter.retain_recent();
+            limiter.shrink_to_fit();
+        }
+    }
+
+    /// Clients remembered now.
+    pub fn clients(&self) -> usize {
+        self.limiter.as_ref().map_or(0, |limiter| limiter.len())
+    }
+}
+
+impl Client {
+    fn of(ip: IpAddr) -> Self {
+        match canonical(ip) {
+            IpAddr::V4(v4) => Self::V4(v4.to_bits()),
+            IpAddr::V6(v6) => Self::V6Net(network(v6)),
+        }
+    }
+
+    fn shared(ip: IpAddr) -> Self {
+        let spread = match Self::of(ip) {
+            Self::V4(bits) => u64::from(bits),
+            Self::V6Net(bits) => bits,
+            Self::Shared(bucket) => u64::from(bucket),
+        };
+        let mixed = spread.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 48;
+        Self::Shared(u16::try_from(mixed).unwrap_or_default() % SHARED_BUCKETS)
+    }
+}
+
+fn network(v6: Ipv6Addr) -> u64 {
+    let [a, b, c, d, ..] = v6.segments();
+    [a, b, c, d].into_iter().fold(0, |bits, part| bits << 16 | u64::from(part))
+}
+
+fn whole_seconds(wait: Duration) -> u64 {
+    let started = u64::from(wait.subsec_nanos() > 0);
+    wait.as_secs().saturating_add(started).max(RETRY_SECONDS_MIN)
+}
+
+/// An IPv4 client seen through an IPv6 socket is the same client.
+fn canonical(ip: IpAddr) -> IpAddr {
+    ip.to_canonical()
+}
+
+/// The address a request is counted under.
+///
+/// Headers are believed only when `peer` is one of `trusted`; then the chain is walked from the right,
+/// over all lines of the header, to the first hop that is not ours. An unreadable hop ends the walk at
+/// the proxy that reported it. When `Forwarded` and `X-Forwarded-For` disagree one of them came from
+/// the client itself (a proxy usually rewrites only one), so neither is believed.
+pub fn client_ip(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    let peer = canonical(peer);
+    if !is_trusted(peer, trusted) {
+        return peer;
+    }
+    let standard = walk(peer, lines(headers, "forwarded").flat_map(forwarded_hops), trusted);
+    let common = walk(peer, lines(headers, "x-forwarded-for").flat_map(listed_hops), trusted);
+    match (standard, common) {
+        (None, None) => peer,
+        (Some(one), None) | (None, Some(one)) => one,
+        (Some(standard), Some(common)) if standard == common => common,
+        (Some(_), Some(_)) => peer,
+    }
+}
+
+fn is_trusted(ip: IpAddr, trusted: &[IpNet]) -> bool {
+    trusted.iter().any(|net| net.contains(&ip))
+}
+
+/// The header's lines, last first; a line that is not text is one unreadable hop.
+fn lines<'h>(headers: &'h HeaderMap, name: &'static str) -> impl Iterator<Item = &'h str> {
+    let values: Vec<&'h str> =
+        headers.get_all(name).iter().map(|value| value.to_str().unwrap_or("?")).collect();
+    values.into_iter().rev()
+}
+
+/// `None` when the header is absent.
+fn walk(peer: IpAddr, hops: impl Iterator<Item = Option<IpAddr>>, trusted: &[IpNet]) -> Option<IpAddr> {
+    let mut nearest = None;
+    for hop in hops.take(HOPS_MAX) {
+        let Some(ip) = hop else { return nearest.or(Some(peer)) };
+        nearest = Some(ip);
+        if !is_trusted(ip, trusted) {
+            break;
+        }
+    }
+    nearest
+}
+
+/// `X-Forwarded-For`: a comma-separated list, last first.
+fn listed_hops(line: &str) -> impl Iterator<Item = Option<IpAddr>> {
+    line.rsplit(',').map(|hop| read_address(hop.trim()))
+}
+
+/// RFC 7239: `for=192.0.2.1;proto=https, for="[2001:db8::1]:4711"`, last first.
+///
+/// Quotes are not honoured as brackets around commas: a legal address has none, and an open quote sent
+/// by the client must not swallow what the proxy appended.
+fn forwarded_hops(line: &str) -> impl Iterator<Item = Option<IpAddr>> {
+    line.rsplit(',').map(|element| {
+        let mut addresses = element.split(';').filter_map(|pair| {
+            let (name, value) = pair.split_once('=')?;
+            name.trim().eq_ignore_ascii_case("for").then(|| value.trim().trim_matches('"'))
+        });
+        // Two `for` in one element could be read either way.
+        let address = addresses.next()?;
+        if addresses.next().is_some() { None } else { read_address(address) }
+    })
+}
+
+/// An address with or without brackets and port.
+fn read_address(text: &str) -> Option<IpAddr> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    let parsed = bare.parse().ok().or_else(|| text.parse::<std::net::SocketAddr>().ok().map(|at| at.ip()));
+    parsed.map(canonical)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use reqwest::header::{HeaderName, HeaderValue};
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn trusted() -> Vec<IpNet> {
+        vec!["127.0.0.0/8".parse().unwrap(), "10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()]
+    }
+
+    fn headers(lines: &[(&str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in lines {
+            map.append(
+                HeaderName::try_from(*name).unwrap(),
+                HeaderValue::from_bytes(value.as_bytes()).unwrap(),
+            );
+        }
+        map
+    }
+
+    #[test]
+    fn the_client_behind_proxies() {
+        let x = "x-forwarded-for";
+        let cases: &[(&str, &str, &[(&str, &str)], &str)] = &[
+            ("no header", "127.0.0.1", &[], "127.0.0.1"),
+            ("untrusted peer", "203.0.113.9", &[(x, "1.1.1.1")], "203.0.113.9"),
+            ("one hop", "127.0.0.1", &[(x, "1.1.1.1")], "1.1.1.1"),
+            ("spoofed left part", "127.0.0.1", &[(x, "9.9.9.9, 1.1.1.1")], "1.1.1.1"),
+            ("two proxies", "127.0.0.1", &[(x, "9.9.9.9, 1.1.1.1, 10.0.0.7")], "1.1.1.1"),
+            ("two lines", "127.0.0.1", &[(x, "9.9.9.9"), (x, "1.1.1.1"), (x, "10.0.0.7")], "1.1.1.1"),
+            ("only proxies", "127.0.0.1", &[(x, "10.0.0.8, 10.0.0.7")], "10.0.0.8"),
+            ("garbage", "127.0.0.1", &[(x, "1.1.1.1, garbage")], "127.0.0.1"),
+            ("garbage beyond a proxy", "127.0.0.1", &[(x, "unknown, 10.0.0.7")], "10.0.0.7"),
+            ("not text", "127.0.0.1", &[(x, "é")], "127.0.0.1"),
+            ("port", "127.0.0.1", &[(x, "1.1.1.1:80")], "1.1.1.1"),
+            ("v6", "::1", &[(x, "2001:db8::1")], "::1"),
+            ("v6 trusted", "fd00::1", &[(x, "2001:db8::1")], "2001:db8::1"),
+            ("v6 port", "127.0.0.1", &[(x, "[2001:db8::1]:80")], "2001:db8::1"),
+            ("mapped peer", "::ffff:127.0.0.1", &[(x, "::ffff:1.1.1.1")], "1.1.1.1"),
+            ("forwarded", "127.0.0.1", &[("forwarded", "for=1.1.1.1;proto=https")], "1.1.1.1"),
+            ("forwarded v6", "127.0.0.1", &[("forwarded", "For=\"[2001:db8::1]:47\"")], "2001:db8::1"),
+            (
+                "forwarded chain",
+                "127.0.0.1",
+                &[("forwarded", "for=9.9.9.9, for=1.1.1.1, for=10.1.1.1")],
+                "1.1.1.1",
+            ),
+            ("forwarded hidden", "127.0.0.1", &[("forwarded", "for=_hidden")], "127.0.0.1"),
+            ("forwarded open quote", "127.0.0.1", &[("forwarded", "for=\"x, for=1.1.1.1")], "1.1.1.1"),
+            ("forwarded twice", "127.0.0.1", &[("forwarded", "for=9.9.9.9;for=1.1.1.1")], "127.0.0.1"),
+            ("both agree", "127.0.0.1", &[("forwarded", "for=1.1.1.1"), (x, "1.1.1.1")], "1.1.1.1"),
+            ("both disagree", "127.0.0.1", &[("forwarded", "for=9.9.9.9"), (x, "1.1.1.1")], "127.0.0.1"),
+        ];
+        for (name, peer, lines, expected) in cases {
+            assert_eq!(client_ip(ip(peer), &headers(lines), &trusted()), ip(expected), "{name}");
+        }
+    }
+
+    #[test]
+    fn each_client_has_its_own_minute() {
+        let limiter = ClientLimiter::per_minute(3);
+        (0..3).for_each(|_| assert_eq!(limiter.check(ip("1.1.1.1")), Ok(())));
+        let RetryAfter(seconds) = limiter.check(ip("1.1.1.1")).unwrap_err();
+        assert!((1..=20).contains(&seconds), "{seconds}");
+        assert!(limiter.check(ip("::ffff:1.1.1.1")).is_err());
+        assert_eq!(limiter.check(ip("1.1.1.2")), Ok(()));
+    }
+
+    #[test]
+    fn a_v6_household_is_one_client() {
+        let limiter = ClientLimiter::per_minute(1);
+        assert_eq!(limiter.check(ip("2001:db8::1")), Ok(()));
+        assert!(limiter.check(ip("2001:db8::ffff")).is_err());
+        assert_eq!(limiter.check(ip("2001:db8:0:1::1")), Ok(()));
+    }
+
+    #[test]
+    fn zero_is_unlimited() {
+        let limiter = ClientLimiter::per_minute(0);
+        (0..1000).for_each(|_| assert_eq!(limiter.check(ip("1.1.1.1")), Ok(())));
+        limiter.tick();
+    }
+
+    #[test]
+    fn the_table_of_clients_is_bounded() {
+        let limiter = ClientLimiter::bounded(6000, 100);
+        for n in 0..5000u32 {
+            let _ = limiter.check(IpAddr::V4(n.into()));
+        }
+        assert!(limiter.clients() <= 100 + usize::from(SHARED_BUCKETS), "{}", limiter.clients());
+        std::thread::sleep(Duration::from_millis(200));
+        limiter.tick();
+        assert_eq!(limiter.clients(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn an_untrusted_peer_is_always_itself(line in "[ -~]{0,60}", peer in any::<u32>()) {
+            let peer = IpAddr::V4((peer | 0x8000_0000).into());
+            let map = headers(&[("x-forwarded-for", &line), ("forwarded", &line)]);
+            prop_assert_eq!(client_ip(peer, &map, &trusted()), peer);
+        }
+
+        #[test]
+        fn what_the_client_sends_never_moves_the_hop_our_proxy_appended(spoof in "[ -~]{0,60}") {
+            let both = format!("{spoof}, 1.1.1.1");
+            let one_line = headers(&[("x-forwarded-for", &both)]);
+            let two_lines = headers(&[("x-forwarded-for", &spoof), ("x-forwarded-for", "1.1.1.1")]);
+            prop_assert_eq!(client_ip(ip("127.0.0.1"), &one_line, &trusted()), ip("1.1.1.1"));
+            prop_assert_eq!(client_ip(ip("127.0.0.1"), &two_lines, &trusted()), ip("1.1.1.1"));
+        }
+    }
+}

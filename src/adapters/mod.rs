@@ -1,0 +1,8 @@
+//! The outside world's protocols: CinetPay, mail, link tokens and rate limits.
+//!
+//! Membership test: it speaks a format or protocol someone else defined. Only this folder names
+//! reqwest, lettre, hmac and governor.
+
+pub mod cinetpay;
+pub mod limits;
+pub mod token;

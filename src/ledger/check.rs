@@ -1,0 +1,189 @@
+//! Verifying a store, and making its index anew.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::index::Index;
+use super::index::guard::{Folder, Sled};
+use super::journal::{JournalError, Medium, walk};
+use super::open::{discard, folder_error, lock, open_index};
+use super::record::decode_body;
+use super::{LedgerError, OpenError};
+use crate::domain::event::Event;
+use crate::domain::invariants::violations;
+use crate::domain::payment::Payment;
+use crate::domain::values::OrderId;
+
+/// Findings reported at most; the rest is only counted.
+const FINDINGS_MAX: usize = 100;
+/// Progress is told every so many lines.
+const PROGRESS_LINES: u64 = 10_000;
+
+/// What `verify` found.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Report {
+    /// Good lines, which is also the last good seq.
+    pub lines: u64,
+    /// Segments.
+    pub segments: u64,
+    /// Bytes of good lines.
+    pub bytes: u64,
+    /// Orders.
+    pub orders: u64,
+    /// The hash of the last good line: note it elsewhere, and nobody can rewrite history unseen.
+    pub head: Option<String>,
+    /// Whether the index was compared, which needs a closed store.
+    pub index_compared: bool,
+    /// What is wrong, in words for the operator, without personal data.
+    pub findings: Vec<String>,
+    /// How much is wrong, what is not listed included.
+    pub findings_total: u64,
+}
+
+impl Report {
+    /// Whether all is well.
+    pub fn is_sound(&self) -> bool {
+        self.findings_total == 0
+    }
+
+    fn find(&mut self, finding: String) {
+        self.findings_total += 1;
+        if self.findings.len() < FINDINGS_MAX {
+            self.findings.push(finding);
+        }
+    }
+}
+
+#[derive(Default)]
+struct Order {
+    payment: Option<Payment>,
+    history: Vec<Event>,
+    broken: bool,
+}
+
+/// Walks the whole journal, read-only: chain, hashes, order of events, invariants of each order. A daemon may have
+/// the store open meanwhile; if none has, the index is compared too. `progress` is told the lines so far. Blocks.
+///
+/// # Errors
+/// IO and missing segments; damage is a finding.
+pub fn verify(store: &Path, progress: &mut dyn FnMut(u64)) -> Result<Report, OpenError> {
+    if !store.is_dir() {
+        return Err(folder_error(store)(std::io::ErrorKind::NotFound.into()));
+    }
+    // Held until the end, so that the index stays as it is while it is compared.
+    let closed = lock_existing(store)?;
+    let medium = Medium::Disk(store.join("journal"));
+    let mut report = Report::default();
+    let mut orders: HashMap<OrderId, Order> = HashMap::new();
+    let walked = walk(&medium, &mut |line, _| {
+        if line.seq % PROGRESS_LINES == 0 {
+            progress(line.seq);
+        }
+        if let Err(reason) = fold(&mut orders, line.seq, line.body) {
+            report.find(format!("ligne {0}: {reason} / line {0}: {reason}", line.seq));
+        }
+        Ok(())
+    });
+    match walked {
+        Ok(walked) => {
+            (report.lines, report.segments, report.bytes) = (walked.lines, walked.segments, walked.bytes);
+            report.head = walked.head;
+            if let Some(damage) = walked.damage {
+                report.find(damage.refusal().to_string());
+            }
+        }
+        Err(error @ JournalError::Missing { .. }) => report.find(error.to_string()),
+        Err(error) => return Err(error.into()),
+    }
+    report.orders = orders.len() as u64;
+    for (id, order) in &orders {
+        let Some(payment) = order.payment.as_ref().filter(|_| !order.broken) else { continue };
+        for violation in violations(payment, &order.history) {
+            report.find(format!("{id}: {violation}"));
+        }
+    }
+    let folder = Folder::of(store);
+    if closed.is_some() && folder.path().exists() && folder.was_closed() {
+        compare(&folder, &orders, &mut report);
+    }
+    Ok(report)
+}
+
+/// The lock, if nobody has it and the store was ever open. Verification never makes files.
+fn lock_existing(store: &Path) -> Result<Option<std::fs::File>, OpenError> {
+    if !store.join("lock").exists() {
+        return Ok(None);
+    }
+    match lock(store) {
+        Ok(file) => Ok(Some(file)),
+        // In use, or not ours to write: the journal can be read all the same.
+        Err(_) => Ok(None),
+    }
+}
+
+fn fold(orders: &mut HashMap<OrderId, Order>, seq: u64, body: &[u8]) -> Result<(), String> {
+    let (id, line) = decode_body(seq, body)?;
+    let order = orders.entry(id).or_default();
+    if order.broken {
+        return Ok(());
+    }
+    match Payment::evolve(order.payment.as_ref(), id, &line.events, line.at) {
+        Ok(payment) if payment.version == line.version => {
+            order.payment = Some(payment);
+            order.history.extend(line.events);
+            Ok(())
+        }
+        outcome => {
+            order.broken = true;
+            Err(outcome.map_or_else(|error| error.to_string(), |_| "version out of order".into()))
+        }
+    }
+}
+
+/// Invariant 6: folding the journal gives exactly what the index holds.
+fn compare(folder: &Folder, orders: &HashMap<OrderId, Order>, report: &mut Report) {
+    let Sled::Open(db) = folder.open() else {
+        return report
+            .find("l'index ne s'ouvre pas / the index does not open (auditshield ledger rebuild)".into());
+    };
+    let index = Index::new(db);
+    report.index_compared = true;
+    for (id, order) in orders {
+        let same = match index.order(*id) {
+            Ok(Some((_, Some(payment)))) => Some(&payment) == order.payment.as_ref(),
+            // Of another format: folded again when it is needed.
+            Ok(Some((_, None))) => true,
+            Ok(None) | Err(_) => false,
+        };
+        if !same {
+            report.find(format!("{id}: l'index diffère du journal / the index differs from the journal"));
+        }
+    }
+    let held = index.survey(false).map(|counts| counts.iter().sum::<u64>()).ok();
+    if held != Some(orders.len() as u64) {
+        report.find(
+            "l'index compte d'autres commandes / the index counts other orders than the journal".into(),
+        );
+    }
+}
+
+/// Sets the index aside and makes it anew from the journal. The store must be closed. Returns the last seq. Blocks.
+///
+/// # Errors
+/// In use, or the journal is damaged.
+pub fn rebuild(store: &Path) -> Result<u64, OpenError> {
+    if !store.is_dir() {
+        return Err(folder_error(store)(std::io::ErrorKind::NotFound.into()));
+    }
+    let _lock = lock(store)?;
+    let folder = Folder::of(store);
+    discard(&folder, store, "asked for")?;
+    let opened = open_index(&folder, &Medium::Disk(store.join("journal")), store)?;
+    let settled = opened.index.flush().map_err(LedgerError::from).is_ok();
+    if settled && super::index::guard::sync_db(&folder.path()).is_ok() {
+        folder.mark_clean().map_err(folder_error(store))?;
+    }
+    Ok(opened.recovered.chain.next_seq - 1)
+}

@@ -1,0 +1,238 @@
+//! The store in a folder: commits through the journal's thread, reads from overlay and index.
+
+use std::fs::File;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tracing::warn;
+
+use super::index::guard::Folder;
+use super::index::indexer::IndexerState;
+use super::index::overlay::Overlay;
+use super::index::{Change, Index, status_place};
+use super::journal::{self, AppendError, Applied, Entry, Medium, Trouble, Writer, Written, read_line};
+use super::record::{Line, Located, Snapshot, decode_body, encode_body};
+use super::{CommitError, Committed, Health, LedgerError};
+use crate::domain::event::Event;
+use crate::domain::payment::Payment;
+use crate::domain::values::{OrderId, Timestamp};
+
+/// Commits that may be on their way, from the queue to sled.
+pub(super) const UNINDEXED_COMMITS_MAX: usize = journal::QUEUE_COMMITS_MAX - 64;
+/// A commit waits this long for its turn before it is refused.
+const PERMIT_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Journal, index and what stands between them.
+pub struct Embedded {
+    pub(super) medium: Medium,
+    pub(super) journal: Arc<Writer>,
+    /// Taken at `close`, so that sled lets go of its files although handles to the ledger live on.
+    pub(super) index: RwLock<Option<Index>>,
+    pub(super) overlay: Arc<Overlay>,
+    pub(super) indexer: Arc<IndexerState>,
+    pub(super) thread: Mutex<Option<JoinHandle<()>>>,
+    pub(super) permits: Arc<Semaphore>,
+    pub(super) folder: Folder,
+    /// Held for as long as the store is open.
+    pub(super) lock: Mutex<Option<File>>,
+}
+
+impl Embedded {
+    /// sled, while the store is open.
+    pub(super) fn index(&self) -> Result<Index, LedgerError> {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        index.clone().ok_or(LedgerError::Closed)
+    }
+
+    /// The committed state of an order, wherever it is.
+    pub(super) fn stored(&self, id: OrderId) -> Result<Option<Arc<Snapshot>>, LedgerError> {
+        // The overlay first: what it dropped in between is in sled.
+        if let Some((_, snapshot)) = self.overlay.lock().latest.get(&id) {
+            return Ok(Some(Arc::clone(snapshot)));
+        }
+        let Some((lines, payment)) = self.index()?.order(id)? else { return Ok(None) };
+        let payment = match payment {
+            Some(payment) => payment,
+            None => self.refold(id, &lines)?,
+        };
+        Ok(Some(Arc::new(Snapshot { payment, lines })))
+    }
+
+    /// The lines of an order, read back from the journal.
+    pub(super) fn lines(&self, id: OrderId, lines: &[Located]) -> Result<Vec<Line>, LedgerError> {
+        let read = |located: &Located| {
+            let bytes = read_line(&self.medium, located.seq, located.position)?;
+            let line = journal::line::decode(&bytes).map_err(|reason| LedgerError::Line(reason.into()))?;
+            match decode_body(line.seq, line.body).map_err(LedgerError::Line)? {
+                (order, line) if order == id && line.seq == located.seq => Ok(line),
+                _ => Err(LedgerError::Line("the index points to another order's line".into())),
+            }
+        };
+        lines.iter().map(read).collect()
+    }
+
+    /// A snapshot of another format is folded again from its events.
+    fn refold(&self, id: OrderId, lines: &[Located]) -> Result<Payment, LedgerError> {
+        let mut payment = None;
+        for line in self.lines(id, lines)? {
+            let next = Payment::evolve(payment.as_ref(), id, &line.events, line.at);
+            payment = Some(next.map_err(|error| LedgerError::Line(error.to_string()))?);
+        }
+        payment.ok_or_else(|| LedgerError::Line("an order without lines".into()))
+    }
+
+    pub(super) async fn commit(
+        &self,
+        next: &Payment,
+        events: &[Event],
+        now: Timestamp,
+    ) -> Result<Committed, CommitError> {
+        let permit = Arc::clone(&self.permits).acquire_owned();
+        let permit = match tokio::time::timeout(PERMIT_WAIT_MAX, permit).await {
+            Ok(Ok(permit)) => permit,
+            Ok(Err(_)) => return Err(CommitError::Closed),
+            Err(_) => return Err(CommitError::NoRoom),
+        };
+        if !self.overlay.lock().in_flight.insert(next.id) {
+            return Err(CommitError::Conflict);
+        }
+        let (reply, answer) = oneshot::channel();
+        match self.entry(next, events, now, permit, reply) {
+            Ok(entry) => self.journal.append(entry),
+            Err(error) => {
+                self.overlay.lock().in_flight.remove(&next.id);
+                return Err(error);
+            }
+        }
+        // The thread drops what it holds only when it ends in a fatal state.
+        let written = answer.await.map_err(|_| CommitError::Unknown)?;
+        let seq = written.map_err(refusal)?;
+        Ok(Committed { seq })
+    }
+
+    fn entry(
+        &self,
+        next: &Payment,
+        events: &[Event],
+        now: Timestamp,
+        permit: OwnedSemaphorePermit,
+        reply: oneshot::Sender<Result<u64, AppendError>>,
+    ) -> Result<Entry, CommitError> {
+        let before = self.stored(next.id)?;
+        let version = before.as_ref().map_or(0, |before| before.payment.version);
+        if events.is_empty() || version.checked_add(1) != Some(next.version) {
+            return Err(CommitError::Conflict);
+        }
+        debug_assert_eq!(
+            Payment::evolve(before.as_ref().map(|before| &before.payment), next.id, events, now).as_ref(),
+            Ok(next),
+            "a commit must be what folding its events gives"
+        );
+        let body = encode_body(next.id, next.version, events, now)
+            .map_err(|error| CommitError::Io(error.to_string()))?;
+        let place = before.as_ref().map(|before| status_place(&before.payment));
+        let mut lines = before.map(|before| before.lines.clone()).unwrap_or_default();
+        let (next, overlay) = (next.clone(), Arc::clone(&self.overlay));
+        // Why here and not after the answer: the caller may be gone by then, and the index must not miss a line.
+        let done = Box::new(move |outcome: Result<Written, AppendError>| {
+            let outcome = match outcome {
+                Ok(written) => {
+                    lines.push(Located { seq: written.seq, position: written.position });
+                    let snapshot = Arc::new(Snapshot { payment: next, lines });
+                    overlay.add(Change { applied: applied(&written), snapshot }, place, permit);
+                    Ok(written.seq)
+                }
+                Err(error) => {
+                    overlay.lock().in_flight.remove(&next.id);
+                    Err(error)
+                }
+            };
+            // Nobody waits any more: the commit stands all the same.
+            let _ = reply.send(outcome);
+        });
+        Ok(Entry { body, done })
+    }
+
+    pub(super) fn health(&self) -> Health {
+        let trouble = self.journal.trouble().map(|trouble| match trouble {
+            Trouble::Unhealthy(error) => error.to_string(),
+            Trouble::Fatal => AppendError::Fatal.to_string(),
+            Trouble::Closed => AppendError::Closed.to_string(),
+        });
+        let full = self.permits.available_permits() == 0;
+        let lag = (full || self.indexer.failing.load(Ordering::Acquire))
+            .then(|| "l'index ne suit pas / the index does not keep up".to_owned());
+        let reason = trouble.or(lag);
+        Health {
+            can_commit: reason.is_none(),
+            reason,
+            last_seq: self.journal.last_seq(),
+            applied_seq: self.indexer.applied_seq.load(Ordering::Acquire),
+            queue_depth: self.journal.waiting(),
+        }
+    }
+
+    pub(super) async fn probe(&self) -> Result<(), CommitError> {
+        let (pong, answer) = oneshot::channel();
+        self.journal.ping(Box::new(move || {
+            // Nobody waits any more.
+            let _ = pong.send(());
+        }));
+        let answered = answer.await;
+        match self.journal.trouble() {
+            None if answered.is_ok() => Ok(()),
+            None | Some(Trouble::Closed) => Err(CommitError::Closed),
+            Some(Trouble::Fatal) => Err(CommitError::Unknown),
+            Some(Trouble::Unhealthy(error)) => Err(refusal(error)),
+        }
+    }
+
+    pub(super) fn close(&self) {
+        self.permits.close();
+        self.journal.close();
+        self.overlay.close();
+        let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let ended = thread.join().is_ok();
+        let level = self.indexer.applied_seq.load(Ordering::Acquire) == self.journal.last_seq();
+        if ended && level && self.journal.trouble() == Some(Trouble::Closed) {
+            if let Err(error) = self.folder.mark_clean() {
+                warn!(%error, "cannot note that the index was closed in order");
+            }
+        } else {
+            warn!("the index is not complete; the next start brings it up to date");
+        }
+        drop(self.index.write().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+/// A store dropped without `close` leaves no thread behind, and no mark of order: the next start looks closer.
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        self.journal.close();
+        self.overlay.close();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            warn!("the index's thread had panicked");
+        }
+    }
+}
+
+/// The mark of a written line.
+pub(super) fn applied(written: &Written) -> Applied {
+    let hash = String::from_utf8_lossy(&written.hash).into_owned();
+    Applied { seq: written.seq, position: written.position, hash }
+}
+
+fn refusal(error: AppendError) -> CommitError {
+    match error {
+        AppendError::NoRoom => CommitError::NoRoom,
+        AppendError::Io(reason) => CommitError::Io(reason),
+        AppendError::TooLarge => CommitError::TooLarge,
+        AppendError::Closed => CommitError::Closed,
+        AppendError::Fatal => CommitError::Unknown,
+    }
+}

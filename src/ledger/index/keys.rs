@@ -1,0 +1,134 @@
+//! The keys of the one tree, by their first byte.
+
+use std::ops::RangeInclusive;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::event::Request;
+use crate::domain::payment::Payment;
+use crate::domain::values::{OrderId, Timestamp};
+use crate::ledger::record::folded_hash;
+
+/// First byte of an order's snapshot.
+pub(crate) const ORDER: u8 = b'o';
+const STATUS: u8 = b's';
+const DUE: u8 = b'd';
+const EMAIL: u8 = b'e';
+const TRANSACTION: u8 = b't';
+const REQUEST: u8 = b'k';
+const REQUEST_AGE: u8 = b'x';
+
+/// The last line taken in.
+pub(crate) const APPLIED: &[u8] = b"m:applied";
+
+const ID_BYTES: usize = 16;
+const TIME_BYTES: usize = 8;
+
+/// What an idempotency key stands for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct KeyEntry {
+    /// The order it made.
+    pub(crate) order: OrderId,
+    /// Hash of what was asked.
+    pub(crate) fingerprint: String,
+    /// When.
+    pub(crate) at: Timestamp,
+}
+
+impl KeyEntry {
+    /// The entry of an order that was made with a key.
+    pub(crate) fn of(payment: &Payment, request: &Request) -> Self {
+        KeyEntry { order: payment.id, fingerprint: request.fingerprint.clone(), at: payment.created_at }
+    }
+}
+
+/// Key of an order's snapshot.
+pub(crate) fn order(id: OrderId) -> Vec<u8> {
+    joined(&[&[ORDER], &id.bytes()])
+}
+
+/// Prefix of the orders of a status.
+pub(crate) fn status(place: usize) -> [u8; 2] {
+    [STATUS, u8::try_from(place).unwrap_or(u8::MAX)]
+}
+
+/// Prefix of the orders of an e-mail address.
+pub(crate) fn email(address: &str) -> Vec<u8> {
+    joined(&[&[EMAIL], &folded_hash(address)])
+}
+
+/// Prefix of the orders paid in an operator's transaction.
+pub(crate) fn transaction(id: &str) -> Vec<u8> {
+    joined(&[&[TRANSACTION], &folded_hash(id)])
+}
+
+/// Key of an idempotency key.
+pub(crate) fn request(key: &str) -> Vec<u8> {
+    joined(&[&[REQUEST], key.as_bytes()])
+}
+
+/// Key of an idempotency key's age.
+pub(crate) fn request_age(at: Timestamp, key: &str) -> Vec<u8> {
+    joined(&[&[REQUEST_AGE], &time(at), key.as_bytes()])
+}
+
+/// The key whose age this is.
+pub(crate) fn request_of_age(age: &[u8]) -> Vec<u8> {
+    joined(&[&[REQUEST], age.get(1 + TIME_BYTES..).unwrap_or_default()])
+}
+
+/// The ages up to a moment.
+pub(crate) fn request_ages_until(at: Timestamp) -> RangeInclusive<Vec<u8>> {
+    vec![REQUEST_AGE]..=joined(&[&[REQUEST_AGE], &time(at)])
+}
+
+/// The due entries up to and including a moment.
+pub(crate) fn due_until(now: Timestamp) -> RangeInclusive<Vec<u8>> {
+    vec![DUE]..=joined(&[&[DUE], &time(now), &[u8::MAX; ID_BYTES]])
+}
+
+/// What a due entry says.
+pub(crate) fn due_of(key: &[u8]) -> Option<(Timestamp, OrderId)> {
+    let at = u64::from_be_bytes(key.get(1..1 + TIME_BYTES)?.try_into().ok()?);
+    Some((Timestamp::from_millis((at ^ SIGN).cast_signed()), id_of(key)?))
+}
+
+/// The id at the end of a key.
+pub(crate) fn id_of(key: &[u8]) -> Option<OrderId> {
+    key.last_chunk::<ID_BYTES>().map(|bytes| OrderId::from_bytes(*bytes))
+}
+
+/// Every key without a value that an order has.
+pub(crate) fn derived(payment: &Payment) -> Vec<Vec<u8>> {
+    let id = payment.id.bytes();
+    let place = super::status_place(payment);
+    let mut keys = vec![joined(&[&status(place), &id]), joined(&[&email(payment.buyer.email.expose()), &id])];
+    if let Some(at) = super::due(payment) {
+        keys.push(joined(&[&[DUE], &time(at), &id]));
+    }
+    if let Some(tx) = provider_tx(payment) {
+        keys.push(joined(&[&transaction(tx), &id]));
+    }
+    keys
+}
+
+/// The operator's transaction number, once known.
+pub(crate) fn provider_tx(payment: &Payment) -> Option<&str> {
+    use crate::domain::payment::Status;
+    match &payment.status {
+        Status::Paid(sale) | Status::Refunded(sale) => sale.provider_tx_id.as_deref(),
+        Status::Review { provider_tx_id, .. } => provider_tx_id.as_deref(),
+        Status::Created(_) | Status::Pending { .. } | Status::Failed { .. } | Status::Expired { .. } => None,
+    }
+}
+
+/// Makes the byte order of a signed number its numeric order.
+const SIGN: u64 = 1 << 63;
+
+fn time(at: Timestamp) -> [u8; TIME_BYTES] {
+    (at.millis().cast_unsigned() ^ SIGN).to_be_bytes()
+}
+
+fn joined(parts: &[&[u8]]) -> Vec<u8> {
+    parts.concat()
+}

@@ -1,0 +1,185 @@
+//! The index: sled, derived from the journal, thrown away and rebuilt whenever in doubt.
+//!
+//! Why one tree with key prefixes: a sled batch is atomic per tree. Why lazily written: its CPU, not the disk, was
+//! the bottleneck; what is not in it yet is read from the overlay.
+
+pub(crate) mod guard;
+pub(crate) mod indexer;
+pub(crate) mod keys;
+pub(crate) mod overlay;
+
+use std::collections::HashMap;
+
+use super::journal::Applied;
+use super::record::{Located, Snapshot, decode_snapshot, encode_snapshot};
+use crate::domain::payment::{Payment, Status, due_at};
+use crate::domain::values::{OrderId, Timestamp};
+use keys::KeyEntry;
+
+/// How many statuses there are.
+pub(crate) const STATUSES: usize = Status::NAMES.len();
+
+/// What can go wrong with sled or its contents.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// sled's own.
+    #[error("index: {0}")]
+    Sled(#[from] sled::Error),
+    /// A value does not decode, or does not encode.
+    #[error("index: unreadable value: {0}")]
+    Value(#[from] postcard::Error),
+}
+
+/// The open index.
+#[derive(Clone)]
+pub(crate) struct Index {
+    db: sled::Db,
+}
+
+/// A stored order: its lines, and its state unless that must be folded again.
+pub(crate) type StoredOrder = (Vec<Located>, Option<Payment>);
+
+/// One commit on its way into the index.
+#[derive(Clone)]
+pub(crate) struct Change {
+    /// The line.
+    pub(crate) applied: Applied,
+    /// The order after it.
+    pub(crate) snapshot: std::sync::Arc<Snapshot>,
+}
+
+/// The place of a status in [`Status::NAMES`].
+pub(crate) fn status_place(payment: &Payment) -> usize {
+    Status::NAMES.iter().position(|name| *name == payment.status.name()).unwrap_or(0)
+}
+
+impl Index {
+    /// Wraps an open sled.
+    pub(crate) fn new(db: sled::Db) -> Self {
+        Index { db }
+    }
+
+    /// The last line taken in.
+    pub(crate) fn applied(&self) -> Result<Option<Applied>, IndexError> {
+        let stored = self.db.get(keys::APPLIED)?;
+        Ok(stored.map(|bytes| postcard::from_bytes(&bytes)).transpose()?)
+    }
+
+    /// One order.
+    pub(crate) fn order(&self, id: OrderId) -> Result<Option<StoredOrder>, IndexError> {
+        let stored = self.db.get(keys::order(id))?;
+        Ok(stored.map(|bytes| decode_snapshot(&bytes)).transpose()?)
+    }
+
+    /// Takes changes in, in one atomic batch; several of one order become one write.
+    pub(crate) fn apply(&self, changes: &[Change]) -> Result<(), IndexError> {
+        let Some(last) = changes.last() else { return Ok(()) };
+        let mut latest = HashMap::new();
+        for change in changes {
+            latest.insert(change.snapshot.payment.id, &change.snapshot);
+        }
+        let mut batch = sled::Batch::default();
+        for (id, snapshot) in latest {
+            let before = self.order(id)?.and_then(|(_, payment)| payment);
+            if let Some(before) = &before {
+                keys::derived(before).into_iter().for_each(|key| batch.remove(key));
+            }
+            keys::derived(&snapshot.payment).into_iter().for_each(|key| batch.insert(key, &[]));
+            batch.insert(&keys::order(id)[..], encode_snapshot(snapshot)?);
+            if let (None, Some(request)) = (&before, &snapshot.payment.request) {
+                let entry = KeyEntry::of(&snapshot.payment, request);
+                batch.insert(keys::request(&request.key), postcard::to_stdvec(&entry)?);
+                batch.insert(keys::request_age(entry.at, &request.key), &[]);
+            }
+        }
+        batch.insert(keys::APPLIED, postcard::to_stdvec(&last.applied)?);
+        self.db.apply_batch(batch)?;
+        Ok(())
+    }
+
+    /// Forgets idempotency keys older than `before`, at most `limit`.
+    pub(crate) fn forget_requests(&self, before: Timestamp, limit: usize) -> Result<(), IndexError> {
+        let mut batch = sled::Batch::default();
+        for key in self.db.range(keys::request_ages_until(before)).keys().take(limit) {
+            let key = key?;
+            let request = keys::request_of_age(&key);
+            // The same key may have been used again since.
+            let entry =
+                self.db.get(&request)?.and_then(|bytes| postcard::from_bytes::<KeyEntry>(&bytes).ok());
+            if entry.is_none_or(|entry| entry.at <= before) {
+                batch.remove(request);
+            }
+            batch.remove(key);
+        }
+        self.db.apply_batch(batch)?;
+        Ok(())
+    }
+
+    /// The order that an idempotency key stands for.
+    pub(crate) fn request(&self, key: &str) -> Result<Option<KeyEntry>, IndexError> {
+        let stored = self.db.get(keys::request(key))?;
+        Ok(stored.map(|bytes| postcard::from_bytes(&bytes)).transpose()?)
+    }
+
+    /// Orders due until `now`, oldest first.
+    pub(crate) fn due(
+        &self,
+        now: Timestamp,
+    ) -> impl Iterator<Item = Result<(Timestamp, OrderId), IndexError>> + use<> {
+        self.db.range(keys::due_until(now)).keys().map(|key| {
+            let key = key?;
+            keys::due_of(&key).ok_or_else(|| postcard::Error::DeserializeUnexpectedEnd.into())
+        })
+    }
+
+    /// The ids under a prefix of keys that end in an id, newest first, all older than `cursor`.
+    pub(crate) fn ids(
+        &self,
+        prefix: &[u8],
+        low: [u8; 16],
+        high: [u8; 16],
+    ) -> impl DoubleEndedIterator<Item = Result<OrderId, IndexError>> + use<> {
+        let from = [prefix, &low[..]].concat();
+        let to = [prefix, &high[..]].concat();
+        self.db.range(from..=to).keys().map(|key| {
+            let key = key?;
+            keys::id_of(&key).ok_or_else(|| postcard::Error::DeserializeUnexpectedEnd.into())
+        })
+    }
+
+    /// Counts the orders of each status. With `thorough`, every key and value is read first.
+    pub(crate) fn survey(&self, thorough: bool) -> Result<[u64; STATUSES], IndexError> {
+        if thorough {
+            for entry in self.db.iter() {
+                let (key, value) = entry?;
+                if key.first() == Some(&keys::ORDER) {
+                    decode_snapshot(&value)?;
+                }
+            }
+        }
+        let mut counts = [0; STATUSES];
+        for (place, count) in counts.iter_mut().enumerate() {
+            for key in self.db.scan_prefix(keys::status(place)).keys() {
+                key?;
+                *count += 1;
+            }
+        }
+        Ok(counts)
+    }
+
+    /// Whether it holds anything at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.db.is_empty()
+    }
+
+    /// Hands everything to the kernel; the caller syncs the file ([`guard::sync_db`]).
+    pub(crate) fn flush(&self) -> Result<(), IndexError> {
+        self.db.flush()?;
+        Ok(())
+    }
+}
+
+/// When an order is due, for the due index.
+pub(crate) fn due(payment: &Payment) -> Option<Timestamp> {
+    due_at(payment)
+}

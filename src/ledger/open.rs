@@ -1,0 +1,216 @@
+//! Opening the store: lock, index, journal, replay.
+
+use std::collections::HashMap;
+use std::fs::{File, TryLockError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, RwLock};
+
+use metrics::counter;
+use tokio::sync::Semaphore;
+use tracing::{info, warn};
+
+use super::embedded::{Embedded, UNINDEXED_COMMITS_MAX};
+use super::index::guard::{Folder, Sled};
+use super::index::indexer::{Indexer, IndexerState};
+use super::index::overlay::Overlay;
+use super::index::{Change, Index, IndexError, STATUSES};
+use super::journal::{self, Applied, JournalError, Medium, Position, Recovered, Settings, Writer};
+use super::record::{Located, Snapshot, decode_body};
+use super::{OpenError, OpenOptions};
+use crate::domain::payment::Payment;
+use crate::domain::values::OrderId;
+
+/// Lines replayed into sled per batch.
+const REPLAY_LINES_MAX: usize = 1024;
+
+pub(super) fn open(options: OpenOptions) -> Result<Embedded, OpenError> {
+    let store = &options.folder;
+    std::fs::create_dir_all(store).map_err(folder_error(store))?;
+    let lock = lock(store)?;
+    let medium = Medium::Disk(store.join("journal"));
+    let folder = Folder::of(store);
+    let Opened { index, recovered, counts } = open_index(&folder, &medium, store)?;
+    let settings = Settings { segment_bytes: options.segment_bytes, on_fatal: Arc::clone(&options.on_fatal) };
+    let journal = Arc::new(Writer::start(medium.clone(), &recovered, settings)?);
+    let overlay = Arc::new(Overlay::default());
+    overlay.lock().counts = counts;
+    let state = Arc::new(IndexerState::default());
+    state.applied_seq.store(journal.last_seq(), Ordering::Release);
+    let indexer = Indexer {
+        index: index.clone(),
+        folder: folder.path(),
+        overlay: Arc::clone(&overlay),
+        state: Arc::clone(&state),
+        journal: Arc::clone(&journal),
+        on_fatal: options.on_fatal,
+    };
+    let builder = std::thread::Builder::new().name("index".into());
+    let thread = builder.spawn(move || indexer.run()).map_err(folder_error(store))?;
+    info!(last_seq = journal.last_seq(), "the ledger is open");
+    Ok(Embedded {
+        medium,
+        journal,
+        index: RwLock::new(Some(index)),
+        overlay,
+        indexer: state,
+        thread: Mutex::new(Some(thread)),
+        permits: Arc::new(Semaphore::new(UNINDEXED_COMMITS_MAX)),
+        folder,
+        lock: Mutex::new(Some(lock)),
+    })
+}
+
+/// Takes the store for this process; the system gives it back when the process ends, however it ends.
+pub(super) fn lock(store: &Path) -> Result<File, OpenError> {
+    let path = store.join("lock");
+    let file = File::create(&path).map_err(folder_error(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(store.to_owned())),
+        Err(TryLockError::Error(source)) => Err(OpenError::Folder { path, source }),
+    }
+}
+
+pub(super) fn folder_error(path: &Path) -> impl FnOnce(std::io::Error) -> OpenError {
+    let path = path.to_owned();
+    move |source| OpenError::Folder { path, source }
+}
+
+pub(super) struct Opened {
+    pub(super) index: Index,
+    pub(super) recovered: Recovered,
+    pub(super) counts: [u64; STATUSES],
+}
+
+/// Opens the index and brings it level with the journal; an index in doubt is set aside and made anew, once.
+pub(super) fn open_index(folder: &Folder, medium: &Medium, store: &Path) -> Result<Opened, OpenError> {
+    let path = folder.path();
+    let has_history = medium.list().is_ok_and(|segments| {
+        segments.iter().any(|&first| medium.open_read(first).and_then(|s| s.len()).is_ok_and(|len| len > 0))
+    });
+    if folder.lost_power() {
+        discard(folder, store, "the machine restarted while it was open, or it is of unknown origin")?;
+    } else if has_history && !path.exists() {
+        note_rebuild("it is missing");
+    }
+    let thorough = !folder.was_closed();
+    folder.mark_open().map_err(folder_error(store))?;
+    match attempt(folder, medium, thorough, has_history) {
+        Ok(opened) => Ok(opened),
+        Err(Refused::Journal(error)) => Err(error.into()),
+        Err(Refused::Locked) => Err(OpenError::InUse(store.to_owned())),
+        Err(Refused::Index(reason)) => {
+            discard(folder, store, &reason)?;
+            attempt(folder, medium, false, false).map_err(|refused| match refused {
+                Refused::Journal(error) => error.into(),
+                Refused::Locked => OpenError::InUse(store.to_owned()),
+                Refused::Index(reason) => OpenError::Index(reason),
+            })
+        }
+    }
+}
+
+/// Sets the index aside; the journal is replayed from its first line then.
+pub(super) fn discard(folder: &Folder, store: &Path, reason: &str) -> Result<(), OpenError> {
+    note_rebuild(reason);
+    folder.set_aside().map_err(folder_error(store))
+}
+
+fn note_rebuild(reason: &str) {
+    warn!(reason, "rebuilding the index from the journal");
+    counter!("auditshield_index_rebuilds_total").increment(1);
+}
+
+enum Refused {
+    /// The journal's fault: the start is refused.
+    Journal(JournalError),
+    /// sled is still open somewhere in this process, or in a program that ignores our lock.
+    Locked,
+    /// The index's fault: it is rebuilt.
+    Index(String),
+}
+
+fn attempt(folder: &Folder, medium: &Medium, thorough: bool, used: bool) -> Result<Opened, Refused> {
+    let index = Index::new(match folder.open() {
+        Sled::Open(db) => db,
+        Sled::Locked => return Err(Refused::Locked),
+        Sled::Broken => return Err(Refused::Index("sled does not open".into())),
+    });
+    let outcome = catch_unwind(AssertUnwindSafe(|| level(&index, medium, thorough, used)));
+    let panicked = Err(Refused::Index("sled panicked while it was read".into()));
+    let (recovered, counts) = outcome.unwrap_or(panicked)?;
+    Ok(Opened { index, recovered, counts })
+}
+
+fn level(
+    index: &Index,
+    medium: &Medium,
+    thorough: bool,
+    used: bool,
+) -> Result<(Recovered, [u64; STATUSES]), Refused> {
+    let in_doubt = |error: IndexError| Refused::Index(error.to_string());
+    let applied = index.applied().map_err(in_doubt)?;
+    if applied.is_none() && !index.is_empty() {
+        return Err(Refused::Index("it does not say where it ends".into()));
+    }
+    if applied.is_none() && used {
+        note_rebuild("it is empty although the journal is not");
+    }
+    index.survey(thorough).map_err(in_doubt)?;
+    let mut replay = Replay { index, orders: HashMap::new(), changes: Vec::new() };
+    let recovered = journal::recover(medium, applied.as_ref(), &mut |line, position| {
+        let receiver = |reason| JournalError::Receiver { seq: line.seq, reason };
+        replay.take(line, position).map_err(receiver)
+    });
+    let recovered = recovered.map_err(|error| match error {
+        JournalError::Receiver { seq, reason } => Refused::Index(format!("line {seq}: {reason}")),
+        other => Refused::Journal(other),
+    })?;
+    replay.flush().map_err(Refused::Index)?;
+    let counts = index.survey(false).map_err(in_doubt)?;
+    Ok((recovered, counts))
+}
+
+/// Folds journal lines into sled.
+struct Replay<'a> {
+    index: &'a Index,
+    /// Orders in `changes`.
+    orders: HashMap<OrderId, Arc<Snapshot>>,
+    changes: Vec<Change>,
+}
+
+impl Replay<'_> {
+    fn take(&mut self, line: &journal::Line<'_>, position: Position) -> Result<(), String> {
+        let (id, record) = decode_body(line.seq, line.body)?;
+        let before = match self.orders.get(&id) {
+            Some(snapshot) => Some(Arc::clone(snapshot)),
+            None => match self.index.order(id).map_err(|error| error.to_string())? {
+                Some((lines, Some(payment))) => Some(Arc::new(Snapshot { payment, lines })),
+                Some((_, None)) => return Err("a snapshot of an unknown format".into()),
+                None => None,
+            },
+        };
+        let payment =
+            Payment::evolve(before.as_ref().map(|before| &before.payment), id, &record.events, record.at)
+                .map_err(|error| error.to_string())?;
+        if payment.version != record.version {
+            return Err("the line's version does not continue the order's".into());
+        }
+        let mut lines = before.map(|before| before.lines.clone()).unwrap_or_default();
+        lines.push(Located { seq: line.seq, position });
+        let snapshot = Arc::new(Snapshot { payment, lines });
+        self.orders.insert(id, Arc::clone(&snapshot));
+        let hash = String::from_utf8_lossy(&line.hash).into_owned();
+        self.changes.push(Change { applied: Applied { seq: line.seq, position, hash }, snapshot });
+        if self.changes.len() >= REPLAY_LINES_MAX { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), String> {
+        self.index.apply(&self.changes).map_err(|error| error.to_string())?;
+        self.changes.clear();
+        self.orders.clear();
+        Ok(())
+    }
+}

@@ -1,0 +1,192 @@
+//! Reads that scan: what is due, lists of orders. Overlay and index are merged by order id.
+
+use super::LedgerError;
+use super::embedded::Embedded;
+use super::index::indexer::REQUEST_AGE_MAX;
+use super::index::{Index, IndexError, due as due_of, keys};
+use crate::domain::payment::{Payment, Status};
+use crate::domain::values::{OrderId, Timestamp};
+
+/// Orders on one page at most.
+pub const PAGE_ORDERS_MAX: usize = 200;
+const PENDING: &str = "PENDING";
+/// Characters of an order id in text.
+const ID_CHARS: usize = 26;
+
+/// Which orders to list.
+#[derive(Debug, Clone, Default)]
+pub struct Query {
+    /// A status name; an unknown one matches nothing.
+    pub status: Option<String>,
+    /// The beginning of an order id, a whole e-mail address, or an operator's transaction number.
+    pub q: Option<String>,
+    /// Only orders older than this one: the `next_cursor` of the page before.
+    pub cursor: Option<OrderId>,
+    /// How many, at most [`PAGE_ORDERS_MAX`].
+    pub limit: usize,
+}
+
+/// A page of orders, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Page {
+    /// The orders.
+    pub orders: Vec<Payment>,
+    /// Where the next page goes on; None at the end.
+    pub next_cursor: Option<OrderId>,
+}
+
+pub(super) fn due(
+    store: &Embedded,
+    now: Timestamp,
+    limit: usize,
+) -> Result<Vec<(Timestamp, OrderId)>, LedgerError> {
+    let recent = store.overlay.lock().latest.clone();
+    let mut found: Vec<_> = recent
+        .values()
+        .filter_map(|(_, snapshot)| Some((due_of(&snapshot.payment)?, snapshot.payment.id)))
+        .filter(|(at, _)| *at <= now)
+        .collect();
+    let stored =
+        store.index()?.due(now).filter(|entry| !matches!(entry, Ok((_, id)) if recent.contains_key(id)));
+    for entry in stored.take(limit) {
+        found.push(entry?);
+    }
+    found.sort_unstable();
+    found.truncate(limit);
+    Ok(found)
+}
+
+pub(super) fn oldest_pending(store: &Embedded) -> Result<Option<Timestamp>, LedgerError> {
+    let recent = store.overlay.lock().latest.clone();
+    let place = Status::NAMES.iter().position(|name| *name == PENDING).unwrap_or_default();
+    let fresh = recent.values().map(|(_, snapshot)| &snapshot.payment);
+    let fresh =
+        fresh.filter(|payment| payment.status.name() == PENDING).map(|payment| payment.created_at).min();
+    let mut stored = None;
+    for id in store.index()?.ids(&keys::status(place), [0; 16], [u8::MAX; 16]) {
+        let id = id?;
+        if !recent.contains_key(&id) {
+            stored = store.stored(id)?.map(|snapshot| snapshot.payment.created_at);
+            break;
+        }
+    }
+    Ok([fresh, stored].into_iter().flatten().min())
+}
+
+pub(super) fn find_key(
+    store: &Embedded,
+    key: &str,
+    now: Timestamp,
+) -> Result<Option<(OrderId, String)>, LedgerError> {
+    let fresh = store.overlay.lock().requests.get(key).cloned();
+    let entry = match fresh {
+        Some(entry) => Some(entry),
+        None => store.index()?.request(key)?,
+    };
+    let young = entry.filter(|entry| now.since(entry.at) < REQUEST_AGE_MAX);
+    Ok(young.map(|entry| (entry.order, entry.fingerprint)))
+}
+
+pub(super) fn list(store: &Embedded, query: &Query) -> Result<Page, LedgerError> {
+    let limit = query.limit.clamp(1, PAGE_ORDERS_MAX);
+    let Some(scan) = Scan::of(query) else { return Ok(Page::default()) };
+    let recent = store.overlay.lock().latest.clone();
+    let mut fresh = recent.values().rev().map(|(_, snapshot)| &snapshot.payment);
+    let mut fresh_next = fresh.find(|payment| scan.matches(payment));
+    let mut stored = scan.ids(&store.index()?);
+    let mut stored_next = stored.next().transpose()?;
+    let mut orders: Vec<Payment> = Vec::with_capacity(limit);
+    while orders.len() <= limit {
+        match (stored_next, fresh_next) {
+            (None, None) => break,
+            (Some(id), fresh_one) if fresh_one.is_none_or(|payment| payment.id < id) => {
+                if !recent.contains_key(&id)
+                    && let Some(snapshot) = store.stored(id)?
+                    && scan.matches(&snapshot.payment)
+                {
+                    orders.push(snapshot.payment.clone());
+                }
+                stored_next = stored.next().transpose()?;
+            }
+            (_, Some(payment)) => {
+                orders.push(payment.clone());
+                fresh_next = fresh.find(|payment| scan.matches(payment));
+            }
+            (Some(_), None) => stored_next = stored.next().transpose()?,
+        }
+    }
+    let more = orders.len() > limit;
+    orders.truncate(limit);
+    let next_cursor = orders.last().filter(|_| more).map(|payment| payment.id);
+    Ok(Page { orders, next_cursor })
+}
+
+/// What a query asks of the index, and of each order.
+struct Scan {
+    status: Option<usize>,
+    by: By,
+    low: [u8; 16],
+    high: [u8; 16],
+}
+
+enum By {
+    Id,
+    Email(String),
+    Transaction(String),
+}
+
+impl Scan {
+    /// None where nothing can match.
+    fn of(query: &Query) -> Option<Scan> {
+        let status = match &query.status {
+            None => None,
+            Some(name) => Some(Status::NAMES.iter().position(|known| known == name)?),
+        };
+        let (mut low, mut high, mut by) = ([0; 16], [u8::MAX; 16], By::Id);
+        match query.q.as_deref().map(str::trim) {
+            None | Some("") => {}
+            Some(q) if q.contains('@') => by = By::Email(q.to_lowercase()),
+            Some(q) => match id_range(q) {
+                Some(range) => (low, high) = range,
+                None => by = By::Transaction(q.to_lowercase()),
+            },
+        }
+        if let Some(cursor) = query.cursor {
+            let below = u128::from_be_bytes(cursor.bytes()).checked_sub(1)?;
+            high = high.min(below.to_be_bytes());
+        }
+        (low <= high).then_some(Scan { status, by, low, high })
+    }
+
+    fn ids(&self, index: &Index) -> Box<dyn Iterator<Item = Result<OrderId, IndexError>>> {
+        let prefix = match (&self.by, self.status) {
+            (By::Email(address), _) => keys::email(address),
+            (By::Transaction(id), _) => keys::transaction(id),
+            (By::Id, Some(place)) => keys::status(place).to_vec(),
+            (By::Id, None) => vec![keys::ORDER],
+        };
+        Box::new(index.ids(&prefix, self.low, self.high).rev())
+    }
+
+    fn matches(&self, payment: &Payment) -> bool {
+        let id = payment.id.bytes();
+        let by = match &self.by {
+            By::Id => true,
+            By::Email(address) => payment.buyer.email.expose().to_lowercase() == *address,
+            By::Transaction(tx) => keys::provider_tx(payment).is_some_and(|own| own.to_lowercase() == *tx),
+        };
+        let status = self.status.is_none_or(|place| Status::NAMES[place] == payment.status.name());
+        by && status && (self.low..=self.high).contains(&id)
+    }
+}
+
+/// The ids that begin with `text`; None if it cannot begin one.
+fn id_range(text: &str) -> Option<([u8; 16], [u8; 16])> {
+    let text = text.to_uppercase();
+    if text.len() > ID_CHARS || !text.is_ascii() {
+        return None;
+    }
+    let low = OrderId::parse(&format!("{text:0<ID_CHARS$}")).ok()?;
+    let high = OrderId::parse(&format!("{text:Z<ID_CHARS$}")).ok()?;
+    Some((low.bytes(), high.bytes()))
+}

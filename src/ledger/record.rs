@@ -1,0 +1,119 @@
+//! What is stored of an order: its line in the journal, its snapshot in the index.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::journal::Position;
+use crate::domain::event::{Event, FORMAT, Stored};
+use crate::domain::payment::Payment;
+use crate::domain::values::{OrderId, Timestamp};
+
+/// First byte of a stored snapshot. An unknown one is folded again from the journal.
+pub(crate) const SNAPSHOT_FORMAT: u8 = 1;
+
+/// The latest state of an order and where its history stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Snapshot {
+    /// The state.
+    pub(crate) payment: Payment,
+    /// Its lines, oldest first.
+    pub(crate) lines: Vec<Located>,
+}
+
+/// A line of an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Located {
+    /// Its number in the journal.
+    pub(crate) seq: u64,
+    /// Where it stands.
+    pub(crate) position: Position,
+}
+
+/// One commit of an order, as read back from the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// Its number in the journal.
+    pub seq: u64,
+    /// When it was committed.
+    pub at: Timestamp,
+    /// The order's version after it.
+    pub version: u32,
+    /// What happened.
+    pub events: Vec<Event>,
+}
+
+#[derive(Serialize)]
+struct BodyOut<'a> {
+    at: Timestamp,
+    order: OrderId,
+    version: u32,
+    events: Vec<StoredOut<'a>>,
+}
+
+#[derive(Serialize)]
+struct StoredOut<'a> {
+    v: u8,
+    #[serde(flatten)]
+    event: &'a Event,
+}
+
+#[derive(Deserialize)]
+struct BodyIn {
+    at: Timestamp,
+    order: OrderId,
+    version: u32,
+    events: Vec<Stored>,
+}
+
+/// The caller's part of a journal line.
+pub(crate) fn encode_body(
+    order: OrderId,
+    version: u32,
+    events: &[Event],
+    at: Timestamp,
+) -> serde_json::Result<Vec<u8>> {
+    let events = events.iter().map(|event| StoredOut { v: FORMAT, event }).collect();
+    let mut bytes = serde_json::to_vec(&BodyOut { at, order, version, events })?;
+    // The line brings its own braces.
+    bytes.pop();
+    bytes.remove(0);
+    Ok(bytes)
+}
+
+/// Reads the caller's part of a journal line back.
+pub(crate) fn decode_body(seq: u64, body: &[u8]) -> Result<(OrderId, Line), String> {
+    let mut json = Vec::with_capacity(body.len() + 2);
+    json.push(b'{');
+    json.extend_from_slice(body);
+    json.push(b'}');
+    // serde_json's message may quote a value, which may be personal: only the place is passed on.
+    let body: BodyIn = serde_json::from_slice(&json)
+        .map_err(|error| format!("not an event line (column {})", error.column()))?;
+    if let Some(unknown) = body.events.iter().find(|stored| stored.v > FORMAT) {
+        return Err(format!("event format {} is newer than this program", unknown.v));
+    }
+    let events = body.events.into_iter().map(|stored| stored.event).collect();
+    Ok((body.order, Line { seq, at: body.at, version: body.version, events }))
+}
+
+/// A stored snapshot: format, lines, state. The lines come first and never change their form, so that a state of
+/// another format can be folded again.
+pub(crate) fn encode_snapshot(snapshot: &Snapshot) -> postcard::Result<Vec<u8>> {
+    let mut bytes = vec![SNAPSHOT_FORMAT];
+    bytes.extend(postcard::to_stdvec(&snapshot.lines)?);
+    bytes.extend(postcard::to_stdvec(&snapshot.payment)?);
+    Ok(bytes)
+}
+
+/// The lines, and the state unless its format is not ours.
+pub(crate) fn decode_snapshot(bytes: &[u8]) -> postcard::Result<(Vec<Located>, Option<Payment>)> {
+    let (format, rest) = bytes.split_first().ok_or(postcard::Error::DeserializeUnexpectedEnd)?;
+    let (lines, rest) = postcard::take_from_bytes(rest)?;
+    let payment = if *format == SNAPSHOT_FORMAT { postcard::from_bytes(rest).ok() } else { None };
+    Ok((lines, payment))
+}
+
+/// SHA-256 of a text without regard to case, for keys that must not hold personal data.
+pub(crate) fn folded_hash(text: &str) -> [u8; 32] {
+    Sha256::digest(text.to_lowercase()).into()
+}

@@ -1,0 +1,246 @@
+//! The ledger on a real disk: commits, restarts, damage.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use auditshield::domain::event::{Event, Request};
+use auditshield::domain::payment::Payment;
+use auditshield::domain::values::{Attempt, Buyer, Currency, Email, Lang, Money, OrderId, Timestamp};
+use auditshield::ledger::{self, CommitError, Ledger, OpenError, OpenOptions, Query};
+
+const NOON: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_millis(NOON.millis() + seconds * 1000)
+}
+
+fn open(folder: &Path) -> Ledger {
+    try_open(folder).unwrap()
+}
+
+fn try_open(folder: &Path) -> Result<Ledger, OpenError> {
+    Ledger::open(OpenOptions::new(folder, |reason: &str| panic!("fatal: {reason}")))
+}
+
+fn id(number: i64) -> OrderId {
+    OrderId::new(at(number), 7)
+}
+
+fn created(number: i64) -> Event {
+    let email = Email::parse(&format!("Buyer{number}@example.ci")).unwrap();
+    Event::Created {
+        product: "audit-kit".into(),
+        tier: "standard".into(),
+        price: Money::price(15_000, Currency::Xof).unwrap(),
+        buyer: Buyer { email, name: None, phone: None, lang: Lang::Fr },
+        request: Some(Request { key: format!("{number:064x}"), fingerprint: "f".into() }),
+    }
+}
+
+fn initiated(number: i64) -> Event {
+    Event::Initiated {
+        attempt: Attempt::FIRST,
+        payment_url: "https://pay.example/1".into(),
+        payment_token: "token".into(),
+        check_at: at(number + 30),
+    }
+}
+
+fn paid(number: i64) -> Event {
+    Event::Paid {
+        attempt: Attempt::FIRST,
+        provider_tx_id: Some(format!("MP{number}")),
+        payment_method: Some("OM".into()),
+        expires_at: at(number + 1000),
+        max_downloads: 5,
+        approved: None,
+    }
+}
+
+fn checked() -> Event {
+    let (verdict, code) = ("accepted".into(), "00".into());
+    Event::Checked { attempt: Attempt::FIRST, verdict, code, next_at: None }
+}
+
+async fn commit(ledger: &Ledger, number: i64, events: &[Event]) -> Payment {
+    let before = ledger.load(id(number)).unwrap();
+    let next = Payment::evolve(before.as_ref(), id(number), events, at(number)).unwrap();
+    ledger.commit(&next, events, at(number)).await.unwrap();
+    assert_eq!(ledger.load(id(number)).unwrap().as_ref(), Some(&next), "visible at once");
+    next
+}
+
+/// Ten orders: every one created, the even ones pending, the last also paid.
+async fn fill(ledger: &Ledger) {
+    for number in 0..10 {
+        commit(ledger, number, &[created(number)]).await;
+        if number % 2 == 0 || number == 9 {
+            commit(ledger, number, &[initiated(number)]).await;
+        }
+    }
+    commit(ledger, 9, &[checked(), paid(9)]).await;
+}
+
+fn check_filled(ledger: &Ledger) {
+    let counts: Vec<_> = ledger.counts().iter().filter(|(_, count)| *count > 0).collect();
+    assert_eq!(counts, [("CREATED", 4), ("PENDING", 5), ("PAID", 1)]);
+    let ids = |query: &Query| -> Vec<OrderId> {
+        ledger.list(query).unwrap().orders.iter().map(|order| order.id).collect()
+    };
+    let all = Query { limit: 4, ..Query::default() };
+    assert_eq!(ids(&all), [id(9), id(8), id(7), id(6)]);
+    let cursor = ledger.list(&all).unwrap().next_cursor;
+    assert_eq!(cursor, Some(id(6)));
+    let rest = Query { limit: 50, cursor, ..Query::default() };
+    assert_eq!(ids(&rest), [id(5), id(4), id(3), id(2), id(1), id(0)]);
+    assert_eq!(ledger.list(&rest).unwrap().next_cursor, None);
+    let q = |text: &str| Query { q: Some(text.into()), limit: 50, ..Query::default() };
+    assert_eq!(ids(&q("buyer3@EXAMPLE.ci")), [id(3)]);
+    assert_eq!(ids(&q("mp9")), [id(9)]);
+    assert_eq!(ids(&q(&id(4).to_string())), [id(4)]);
+    assert_eq!(ids(&q(&id(4).to_string()[..6])).len(), 10);
+    assert_eq!(ids(&q("nobody")), []);
+    let status = |name: &str| Query { status: Some(name.into()), limit: 50, ..Query::default() };
+    assert_eq!(ids(&status("PENDING")), [id(8), id(6), id(4), id(2), id(0)]);
+    assert_eq!(ids(&status("NONSENSE")), []);
+    assert_eq!(ledger.oldest_pending().unwrap(), Some(at(0)));
+    let due = ledger.due(at(32), 100).unwrap();
+    assert!(due.is_sorted() && due.contains(&(at(32), id(2))) && !due.contains(&(at(34), id(4))), "{due:?}");
+    assert!(due.contains(&(at(9), id(9))), "the mail is owed: {due:?}");
+    assert_eq!(ledger.due(at(1000), 3).unwrap().len(), 3);
+    let key = format!("{:064x}", 3);
+    assert_eq!(ledger.find_key(&key, at(60)).unwrap(), Some((id(3), "f".into())));
+    assert_eq!(ledger.find_key(&key, at(3 + 24 * 3600)).unwrap(), None);
+    let history = ledger.history(id(9)).unwrap();
+    let kinds: Vec<_> = history.iter().map(|line| (line.version, line.events[0].kind())).collect();
+    assert_eq!(kinds, [(1, "CREATED"), (2, "INITIATED"), (3, "CHECKED")]);
+    let mut folded = None;
+    for line in &history {
+        folded = Some(Payment::evolve(folded.as_ref(), id(9), &line.events, line.at).unwrap());
+    }
+    assert_eq!(folded, ledger.load(id(9)).unwrap(), "folding the events gives the snapshot");
+    assert_eq!(ledger.load(id(77)).unwrap(), None);
+}
+
+fn segment(folder: &Path) -> std::path::PathBuf {
+    folder.join("journal/00000000000000000001.jsonl")
+}
+
+fn python(folder: &Path) -> bool {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/verify_journal.py");
+    let run = Command::new("python3").arg(script).arg(folder.join("journal")).output();
+    run.unwrap().status.success()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_committed_is_there_before_and_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("missing/store");
+    let ledger = open(&store);
+    fill(&ledger).await;
+    check_filled(&ledger);
+    assert!(ledger.probe().await.is_ok());
+    assert!(ledger.health().can_commit && ledger.health().last_seq == 17);
+    assert!(matches!(try_open(&store), Err(OpenError::InUse(_))));
+    assert!(ledger::verify(&store, &mut |_| ()).unwrap().is_sound(), "verifies while open");
+    ledger.close().await;
+    assert!(matches!(ledger.probe().await, Err(CommitError::Closed)));
+    let report = ledger::verify(&store, &mut |_| ()).unwrap();
+    assert!(report.is_sound() && report.index_compared && report.orders == 10, "{report:?}");
+    assert!(python(&store));
+    let ledger = open(&store);
+    check_filled(&ledger);
+    drop(ledger);
+    check_filled(&open(&store));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_does_not_continue_the_stored_version_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(folder.path());
+    let first = commit(&ledger, 1, &[created(1)]).await;
+    let again = ledger.commit(&first, &[created(1)], at(1)).await;
+    assert!(matches!(again, Err(CommitError::Conflict)), "{again:?}");
+    assert_eq!(ledger.health().last_seq, 1);
+    ledger.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_commits_at_once_share_their_syncs() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(folder.path());
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..500 {
+        let ledger = ledger.clone();
+        tasks.spawn(async move { commit(&ledger, number, &[created(number)]).await });
+    }
+    assert_eq!(tasks.join_all().await.len(), 500);
+    ledger.close().await;
+    let text = fs::read_to_string(segment(folder.path())).unwrap();
+    let shared =
+        text.lines().enumerate().filter(|(n, line)| !line.contains(&format!("\"batch\":{},", n + 1)));
+    assert!(shared.count() > 100, "commits shared a write");
+    assert_eq!(open(folder.path()).counts().0[0], 500);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_deleted_damaged_or_hit_by_a_power_cut_is_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path();
+    let ledger = open(store);
+    fill(&ledger).await;
+    ledger.close().await;
+    let index = store.join("index");
+    let damages: [(&str, &dyn Fn()); 6] = [
+        ("deleted", &|| fs::remove_dir_all(&index).unwrap()),
+        ("garbage", &|| fs::write(index.join("db"), vec![0xa5; 600_000]).unwrap()),
+        ("emptied", &|| fs::write(index.join("db"), []).unwrap()),
+        ("config", &|| fs::write(index.join("conf"), "nonsense").unwrap()),
+        ("half a snapshot", &|| fs::write(index.join("snap.0000000000000001.generating"), "x").unwrap()),
+        ("power cut", &|| fs::write(store.join("index.state"), "another-boot open\n").unwrap()),
+    ];
+    for (name, damage) in damages {
+        damage();
+        let ledger = try_open(store).unwrap_or_else(|error| panic!("{name}: {error}"));
+        check_filled(&ledger);
+        ledger.close().await;
+        let report = ledger::verify(store, &mut |_| ()).unwrap();
+        assert!(report.is_sound() && report.index_compared, "{name}: {report:?}");
+    }
+    assert_eq!(ledger::rebuild(store).unwrap(), 17);
+    check_filled(&open(store));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_torn_tail_is_cut_but_lost_or_flipped_history_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path();
+    let ledger = open(store);
+    fill(&ledger).await;
+    ledger.close().await;
+    let whole = fs::read(segment(store)).unwrap();
+    fs::write(segment(store), [&whole[..], b"{\"seq\":18,\"prev\":\"00"].concat()).unwrap();
+    assert!(!ledger::verify(store, &mut |_| ()).unwrap().is_sound());
+    assert!(!python(store));
+    let ledger = open(store);
+    check_filled(&ledger);
+    ledger.close().await;
+    assert_eq!(fs::read(segment(store)).unwrap(), whole);
+    for at in [40, whole.len() / 2, whole.len() - 3] {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 4;
+        fs::write(segment(store), &flipped).unwrap();
+        let error = try_open(store).err().unwrap().to_string();
+        assert!(error.contains("00000000000000000001.jsonl") && error.contains("ledger verify"), "{error}");
+        assert!(!ledger::verify(store, &mut |_| ()).unwrap().is_sound(), "byte {at}");
+        assert!(!python(store), "byte {at}");
+    }
+    let shorter = whole[..whole.len() - 1].iter().rposition(|&byte| byte == b'\n').unwrap() + 1;
+    fs::write(segment(store), &whole[..shorter]).unwrap();
+    let error = try_open(store).err().unwrap().to_string();
+    assert!(error.contains("ledger rebuild"), "{error}");
+    assert_eq!(ledger::rebuild(store).unwrap(), 16);
+    let ledger = open(store);
+    assert_eq!(ledger.load(id(9)).unwrap().unwrap().status_name(), "PENDING");
+}
