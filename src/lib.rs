@@ -3,6 +3,7 @@
 pub mod actors;
 pub mod adapters;
 pub mod domain;
+pub mod http;
 pub mod ledger;
 pub mod ports;
 pub mod simulator;

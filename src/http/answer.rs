@@ -1,11 +1,11 @@
 //! Answers: the one table from refusal to status code and body, and the headers that every page carries.
 
 use serde::Serialize;
+use warp::http::StatusCode;
 use warp::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, REFERRER_POLICY,
     RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
-use warp::http::StatusCode;
 use warp::reply::Response;
 
 use super::call::Call;

@@ -4,7 +4,9 @@ use std::hash::{DefaultHasher, Hasher};
 use std::sync::LazyLock;
 
 use warp::http::StatusCode;
-use warp::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, X_CONTENT_TYPE_OPTIONS};
+use warp::http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, X_CONTENT_TYPE_OPTIONS,
+};
 use warp::reply::Response;
 
 use super::answer::{Problem, set};

@@ -102,8 +102,9 @@ async fn fields(call: &mut Call) -> Result<Fields, Problem> {
     let media = call.content_type();
     let body = call.body(FORM_BYTES_MAX).await?;
     match media.as_deref() {
-        Some("application/json") => Fields::parse_json(&body)
-            .ok_or_else(|| Problem::bad_request("Le corps n’est pas un objet JSON.", "The body is not a JSON object.")),
+        Some("application/json") => Fields::parse_json(&body).ok_or_else(|| {
+            Problem::bad_request("Le corps n’est pas un objet JSON.", "The body is not a JSON object.")
+        }),
         None | Some("application/x-www-form-urlencoded") => Fields::parse(&body)
             .ok_or_else(|| Problem::bad_request("Le formulaire est illisible.", "The form is unreadable.")),
         Some(_) => Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type")
@@ -120,7 +121,11 @@ fn buyer(call: &Call, fields: &Fields) -> Result<Buyer, Problem> {
         Problem::field("name", "Ce nom est trop long ou illisible.", "This name is too long or unreadable.")
     })?;
     let phone = fields.get("phone").map(Phone::parse).transpose().map_err(|_| {
-        Problem::field("phone", "Ce numéro de téléphone n’est pas valable.", "This telephone number is not valid.")
+        Problem::field(
+            "phone",
+            "Ce numéro de téléphone n’est pas valable.",
+            "This telephone number is not valid.",
+        )
     })?;
     let lang = match fields.get("lang") {
         Some(text) => call::lang_named(text)
@@ -167,7 +172,7 @@ async fn buy(
 /// actor is told that it exists, so that simultaneous repeats never make two.
 async fn submit(site: &Site, order: OrderId, purchase: Purchase) -> Result<Receipt, Problem> {
     let orders = &site.deps.orders;
-    let outcome = match orders.submit(order, Input::Buy(purchase)).await {
+    let outcome = match orders.submit(order, Input::Buy(Box::new(purchase))).await {
         Err(AskError::Refused(Refusal::Exists)) => repeat(site, order).await,
         outcome => outcome,
     };

@@ -23,7 +23,7 @@ const DISCARD_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Most fields in a form or a query.
 const FIELDS_MAX: usize = 64;
 
-type Body = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send>>;
+type Body = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send + Sync>>;
 
 /// One request.
 pub(crate) struct Call {
@@ -56,12 +56,17 @@ pub(crate) fn calls() -> impl Filter<Extract = (Call,), Error = warp::Rejection>
         .and(warp::header::headers_cloned())
         .and(warp::ext::optional::<Peer>())
         .and(warp::body::stream())
-        .map(|method, path: warp::path::FullPath, query, headers, peer, body| {
-            Call { method, segments: segments(path.as_str()), query, headers, peer, body: boxed(body) }
+        .map(|method, path: warp::path::FullPath, query, headers, peer, body| Call {
+            method,
+            segments: segments(path.as_str()),
+            query,
+            headers,
+            peer,
+            body: boxed(body),
         })
 }
 
-fn boxed<B: Buf>(body: impl Stream<Item = Result<B, warp::Error>> + Send + 'static) -> Body {
+fn boxed<B: Buf>(body: impl Stream<Item = Result<B, warp::Error>> + Send + Sync + 'static) -> Body {
     Box::pin(body.map(|part| part.map(|mut buf| buf.copy_to_bytes(buf.remaining()))))
 }
 
@@ -90,7 +95,11 @@ impl Call {
             return lang;
         }
         let wanted = self.header(&ACCEPT_LANGUAGE).unwrap_or_default();
-        wanted.split(',').filter_map(|tag| lang_named(tag.trim().split([';', '-']).next()?)).next().unwrap_or_default()
+        wanted
+            .split(',')
+            .filter_map(|tag| lang_named(tag.trim().split([';', '-']).next()?))
+            .next()
+            .unwrap_or_default()
     }
     /// Whether the client named HTML among what it accepts, as browsers do.
     pub(crate) fn accepts_html(&self) -> bool {
@@ -106,7 +115,10 @@ impl Call {
         lines.flat_map(|line| line.split(',')).any(|range| {
             let mut parts = range.split(';').map(str::trim);
             let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(media));
-            named && !parts.any(|part| matches!(part.replace(' ', "").as_str(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
+            named
+                && !parts.any(|part| {
+                    matches!(part.replace(' ', "").as_str(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000")
+                })
         })
     }
     /// The body's media type in lower case, without parameters.
@@ -139,7 +151,8 @@ async fn read(body: &mut Body, limit: usize) -> Result<Bytes, Problem> {
     let mut bytes = BytesMut::new();
     let mut discarded: u64 = 0;
     while let Some(part) = body.next().await {
-        let part = part.map_err(|_| Problem::bad_request("La requête est incomplète.", "The request is incomplete."))?;
+        let part = part
+            .map_err(|_| Problem::bad_request("La requête est incomplète.", "The request is incomplete."))?;
         if discarded == 0 && bytes.len().saturating_add(part.len()) <= limit {
             bytes.extend_from_slice(&part);
             continue;
@@ -196,7 +209,9 @@ impl Fields {
     }
     /// A field's text, if it is there and not empty.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, value)| known == name && !value.trim().is_empty()).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(known, value)| known == name && !value.trim().is_empty())
+            .map(|(_, value)| value.as_str())
     }
 }
-

@@ -27,7 +27,7 @@ pub(crate) async fn hear(site: &Arc<Site>, mut call: Call) -> Response {
         }
     };
     let token = match call.headers.get_all(X_TOKEN).iter().count() {
-        1 => call.header(&X_TOKEN),
+        1 => call.headers.get(X_TOKEN).map(|value| value.as_bytes()),
         _ => None,
     };
     match (site.deps.seals.notice)(&body, token) {
@@ -48,8 +48,12 @@ fn refuse(site: &Site, call: &Call, why: Unheard) -> Response {
     }
     tracing::warn!(?why, "a notification was refused");
     let problem = match why {
-        Unheard::Missing => Problem::bad_request("La signature x-token manque.", "The x-token signature is missing."),
-        Unheard::Signature => Problem::bad_request("La signature x-token est fausse.", "The x-token signature is wrong."),
+        Unheard::Missing => {
+            Problem::bad_request("La signature x-token manque.", "The x-token signature is missing.")
+        }
+        Unheard::Signature => {
+            Problem::bad_request("La signature x-token est fausse.", "The x-token signature is wrong.")
+        }
         Unheard::Form => Problem::bad_request("Le formulaire est illisible.", "The form is unreadable."),
     };
     problem.answer(call)
@@ -77,7 +81,13 @@ async fn notify(site: &Site, call: &Call, heard: Heard) -> Response {
             tracing::info!(%order, %refusal, "a notification changed nothing");
             done("ignored")
         }
-        Err(error @ (AskError::Busy | AskError::Gone | AskError::Late | AskError::NoRoom | AskError::NotOpened(_))) => {
+        Err(
+            error @ (AskError::Busy
+            | AskError::Gone
+            | AskError::Late
+            | AskError::NoRoom
+            | AskError::NotOpened(_)),
+        ) => {
             tracing::error!(%order, ?error, "a notification could not be committed");
             count("unavailable");
             Problem::unavailable().answer(call)

@@ -7,9 +7,9 @@ use warp::http::header::{
 };
 use warp::reply::Response;
 
+use super::Deps;
 use super::answer::{Problem, set, text};
 use super::call::Call;
-use super::Deps;
 
 /// The `Origin` header, if the operator allows it.
 fn allowed<'a>(deps: &Deps, call: &'a Call) -> Option<&'a HeaderValue> {

@@ -1,9 +1,7 @@
 //! /download/<token>/: the mailed link. Looking spends nothing; its button starts one of the downloads.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use subtle::ConstantTimeEq;
 use warp::http::StatusCode;
 use warp::http::header::{HeaderName, REFERRER_POLICY};
 use warp::reply::Response;
@@ -11,20 +9,15 @@ use warp::reply::Response;
 use super::answer::{self, Problem};
 use super::call::Call;
 use super::pages::{self, Frame, Landing};
-use super::{Deps, Site};
+use super::{BadToken, Deps, Site};
 use crate::actors::AskError;
 use crate::domain::decide::Refusal;
 use crate::domain::input::Input;
 use crate::domain::payment::{Link, LinkState, Payment, Sale, Status};
-use crate::domain::values::{OrderId, Timestamp};
+use crate::domain::values::OrderId;
 
 /// How long a started download may be resumed, in seconds. It outlives the link's expiry on purpose.
-const GRANT_SECONDS_MAX: u64 = 3600;
-/// Longest token that is looked at, in bytes.
-const TOKEN_BYTES_MAX: usize = 2048;
-/// The part of a grant that says what is granted: order, link number, end; in hex digits.
-const GRANT_DIGITS: usize = 2 * (16 + 4 + 8);
-
+pub const GRANT_SECONDS_MAX: u64 = 3600;
 /// Keeps links and files out of search engines.
 pub(crate) const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
 
@@ -48,7 +41,10 @@ pub(crate) async fn start(site: &Arc<Site>, call: &Call) -> Response {
             .orders
             .submit(order, Input::Download { link })
             .await
-            .map(|_| grant(deps, order, link, deps.now().plus(Duration::from_secs(GRANT_SECONDS_MAX))))
+            .map(|receipt| {
+                let number = receipt.payment.sale().map_or(0, |sale| sale.link.downloads);
+                (deps.seals.grant)(order, link, number)
+            })
             .map_err(|error| unpaid(order, error)),
         Err(problem) => Err(problem),
     };
@@ -65,8 +61,10 @@ pub(crate) async fn start(site: &Arc<Site>, call: &Call) -> Response {
 /// The order and the link's number out of the token.
 fn read(deps: &Deps, call: &Call) -> Result<(OrderId, u32), Problem> {
     let token = call.segments.last().map(String::as_str).unwrap_or_default();
-    let known = if token.len() <= TOKEN_BYTES_MAX { (deps.seals.token)(token) } else { None };
-    known.ok_or_else(forged)
+    (deps.seals.token)(token).map_err(|bad| match bad {
+        BadToken::Forged => forged(),
+        BadToken::Expired => Refusal::Link(LinkState::Expired).into(),
+    })
 }
 
 /// 403: not from us, or not whole.
@@ -106,7 +104,7 @@ pub(crate) fn sale(deps: &Deps, order: OrderId, link: u32) -> Result<(Payment, S
         | Status::Pending { .. }
         | Status::Failed { .. }
         | Status::Review { .. }
-        | Status::Expired => return Err(not_paid()),
+        | Status::Expired { .. } => return Err(not_paid()),
     };
     Ok((payment, sale))
 }
@@ -115,13 +113,16 @@ fn ready(deps: &Deps, order: OrderId, link: u32) -> Result<(Payment, Link), Prob
     let (payment, sale) = sale(deps, order, link)?;
     match sale.link.state(deps.now()) {
         LinkState::Live => Ok((payment, sale.link)),
-        dead @ (LinkState::Expired | LinkState::UsedUp | LinkState::Revoked) => Err(Refusal::Link(dead).into()),
+        dead @ (LinkState::Expired | LinkState::UsedUp | LinkState::Revoked) => {
+            Err(Refusal::Link(dead).into())
+        }
     }
 }
 
 fn landing_page(deps: &Deps, call: &Call, payment: &Payment, link: &Link) -> Landing {
     let named = deps.catalog.find(&payment.product, &payment.tier);
-    let (product, tier) = named.map_or((&payment.product, &payment.tier), |(product, tier)| (&product.name, &tier.name));
+    let (product, tier) =
+        named.map_or((&payment.product, &payment.tier), |(product, tier)| (&product.name, &tier.name));
     let chosen = call.query().get("lang").is_some();
     Landing {
         frame: Frame::new(if chosen { call.lang() } else { payment.buyer.lang }),
@@ -133,38 +134,15 @@ fn landing_page(deps: &Deps, call: &Call, payment: &Payment, link: &Link) -> Lan
     }
 }
 
-/// The address of a started download: what is granted, and a keyed hash over it. It needs no memory, so a download
-/// can be resumed after a restart of the daemon.
-fn grant(deps: &Deps, order: OrderId, link: u32, until: Timestamp) -> String {
-    let mut what = String::with_capacity(GRANT_DIGITS);
-    for byte in order.bytes().into_iter().chain(link.to_be_bytes()).chain(until.seconds().to_be_bytes()) {
-        what.push_str(&format!("{byte:02x}"));
-    }
-    let seal = seal(deps, &what);
-    format!("{what}{seal}")
-}
-
-fn seal(deps: &Deps, what: &str) -> String {
-    (deps.seals.hash)(format!("download-grant\n{what}").as_bytes())
-}
-
-/// What an address grants: the order and its link's number.
+/// What a started download's address grants: the order and its link's number.
 pub(crate) fn granted(deps: &Deps, text: &str) -> Result<(OrderId, u32), Problem> {
-    let (what, given) = text.split_at_checked(GRANT_DIGITS).ok_or_else(forged)?;
-    if !bool::from(seal(deps, what).as_bytes().ct_eq(given.as_bytes())) {
-        return Err(forged());
-    }
-    let digits = |from: usize, to: usize| what.get(from..to).unwrap_or_default();
-    let order = u128::from_str_radix(digits(0, 32), 16).map_err(|_| forged())?;
-    let link = u32::from_str_radix(digits(32, 40), 16).map_err(|_| forged())?;
-    let until = i64::from_str_radix(digits(40, 56), 16).map_err(|_| forged())?;
-    if until <= deps.now().seconds() {
-        return Err(Problem::new(StatusCode::GONE, "download-over").explained(
+    (deps.seals.granted)(text).map_err(|bad| match bad {
+        BadToken::Forged => forged(),
+        BadToken::Expired => Problem::new(StatusCode::GONE, "download-over").explained(
             "Ce téléchargement est terminé. Rouvrez le lien reçu par e-mail pour recommencer.",
             "This download is over. Open the link from your e-mail again to start anew.",
-        ));
-    }
-    Ok((OrderId::from_bytes(order.to_be_bytes()), link))
+        ),
+    })
 }
 
 /// Counts a refusal and answers it with a page.

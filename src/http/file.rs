@@ -11,7 +11,8 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 use warp::http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
-    HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE, X_CONTENT_TYPE_OPTIONS,
+    HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use warp::http::{Method, StatusCode};
 use warp::reply::{Reply, Response};
@@ -26,8 +27,18 @@ use crate::domain::values::OrderId;
 const CHUNK_BYTES: usize = 64 * 1024;
 /// What a name in `Content-Disposition` may keep (RFC 8187, attr-char).
 const NAME: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'!').remove(b'#').remove(b'$').remove(b'&').remove(b'+').remove(b'-').remove(b'.')
-    .remove(b'^').remove(b'_').remove(b'`').remove(b'|').remove(b'~');
+    .remove(b'!')
+    .remove(b'#')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'+')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'^')
+    .remove(b'_')
+    .remove(b'`')
+    .remove(b'|')
+    .remove(b'~');
 
 /// What a file's headers say.
 struct About {
@@ -126,10 +137,16 @@ fn wanted(call: &Call, about: &About) -> Span {
     let same = match call.header(&IF_RANGE).map(str::trim) {
         None => true,
         Some(tag) if tag.starts_with('"') => tag == about.tag,
-        Some(date) => httpdate::parse_http_date(date).is_ok_and(|date| seconds(date) == seconds(about.modified)),
+        Some(date) => {
+            httpdate::parse_http_date(date).is_ok_and(|date| seconds(date) == seconds(about.modified))
+        }
     };
     // Ranges are defined for GET alone (RFC 9110, 14.2).
-    if same && call.method == Method::GET { Span::parse(call.header(&RANGE), about.length) } else { Span::Whole }
+    if same && call.method == Method::GET {
+        Span::parse(call.header(&RANGE), about.length)
+    } else {
+        Span::Whole
+    }
 }
 
 fn seconds(at: SystemTime) -> u64 {
@@ -166,7 +183,8 @@ fn disposition(path: &Path) -> String {
 }
 
 fn media(path: &Path) -> &'static str {
-    let ending = path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+    let ending =
+        path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
     match ending.as_str() {
         "pdf" => "application/pdf",
         "zip" => "application/zip",

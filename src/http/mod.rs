@@ -27,7 +27,6 @@ mod tests;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use subtle::ConstantTimeEq;
 use warp::Filter;
@@ -44,10 +43,17 @@ use crate::ledger::Ledger;
 use crate::ports::Clock;
 use answer::Problem;
 use call::Call;
+pub use download::GRANT_SECONDS_MAX;
 pub use ops::Readiness;
 
-/// A rate limit: `Err` holds the time until the client may try again.
-pub type Gate = Arc<dyn Fn(IpAddr) -> Result<(), Duration> + Send + Sync>;
+/// A rate limit: `Err` holds the seconds until the client may try again.
+pub type Gate = Arc<dyn Fn(IpAddr) -> Result<(), u64> + Send + Sync>;
+/// Verifies and reads a notification: raw body and `x-token`.
+pub type ReadNotice = Arc<dyn Fn(&[u8], Option<&[u8]>) -> Result<Heard, Unheard> + Send + Sync>;
+/// Reads a signed address: the order and its link's number.
+pub type ReadToken = Arc<dyn Fn(&str) -> Result<(OrderId, u32), BadToken> + Send + Sync>;
+/// Signs the address of a download: the order, its link's number, which of the link's downloads.
+pub type SignGrant = Arc<dyn Fn(OrderId, u32, u32) -> String + Send + Sync>;
 
 /// Everything the routes need. Why closures: the adapters know the cryptography and the limits, and nothing here
 /// may name them.
@@ -79,10 +85,14 @@ pub struct Deps {
 /// What the keys can do, without the keys.
 pub struct Seals {
     /// Verifies and reads a notification: raw body and `x-token`.
-    pub notice: Arc<dyn Fn(&[u8], Option<&str>) -> Result<Heard, Unheard> + Send + Sync>,
-    /// Reads a download token: the order and the link's number. Nothing when it is forged.
-    pub token: Arc<dyn Fn(&str) -> Option<(OrderId, u32)> + Send + Sync>,
-    /// A keyed hash (HMAC-SHA256 with a key of its own, in hex): idempotency keys, sessions, download grants.
+    pub notice: ReadNotice,
+    /// Reads a mailed link's token.
+    pub token: ReadToken,
+    /// Signs the address of a started download.
+    pub grant: SignGrant,
+    /// Reads it again, for at most [`GRANT_SECONDS_MAX`].
+    pub granted: ReadToken,
+    /// A keyed hash (HMAC-SHA256 with a key of its own, in hex): idempotency keys and sessions.
     pub hash: Arc<dyn Fn(&[u8]) -> String + Send + Sync>,
 }
 
@@ -106,6 +116,15 @@ pub enum Unheard {
     Signature,
     /// Not a readable form.
     Form,
+}
+
+/// Why a token opens nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadToken {
+    /// Not from us, or not whole.
+    Forged,
+    /// Ours, but its time is over.
+    Expired,
 }
 
 /// Rate limits by client.
@@ -165,10 +184,7 @@ impl Deps {
     pub(crate) fn pass(&self, gate: &Gate, call: &Call) -> Result<(), Problem> {
         let Some(peer) = call.peer else { return Ok(()) };
         let client = (self.gates.client)(&call.headers, peer.0.ip());
-        gate(client).map_err(|wait| {
-            let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
-            Problem::too_many(u32::try_from(seconds).unwrap_or(u32::MAX))
-        })
+        gate(client).map_err(|seconds| Problem::too_many(u32::try_from(seconds).unwrap_or(u32::MAX)))
     }
 }
 
@@ -197,7 +213,9 @@ async fn public(site: &Arc<Site>, call: Call) -> Response {
         ["payment", "callback"] if call.looks() => answer::text(warp::http::StatusCode::OK, "OK"),
         ["payment", "callback"] if post => callback::hear(site, call).await,
         ["payment", "status", _] if call.looks() => status::get(site, &call),
-        ["payment", "status", _] if call.method == warp::http::Method::OPTIONS => cors::preflight(&site.deps, &call),
+        ["payment", "status", _] if call.method == warp::http::Method::OPTIONS => {
+            cors::preflight(&site.deps, &call)
+        }
         ["download", "file", _] if call.looks() => file::get(site, &call).await,
         ["download", _] if call.looks() => download::landing(site, &call),
         ["download", _] if post => download::start(site, &call).await,
@@ -209,15 +227,19 @@ async fn public(site: &Arc<Site>, call: Call) -> Response {
             Problem::method("GET, HEAD").answer(&call)
         }
         ["download", "file", _] => Problem::method("GET, HEAD").answer(&call),
-        ["payment", "return" | "callback"] | ["download", _] => Problem::method("GET, HEAD, POST").answer(&call),
+        ["payment", "return" | "callback"] | ["download", _] => {
+            Problem::method("GET, HEAD, POST").answer(&call)
+        }
         _ => Problem::not_found().answer(&call),
     }
 }
 
 /// Search engines have nothing to look for in links and orders.
 fn robots() -> Response {
-    let mut answer =
-        answer::text(warp::http::StatusCode::OK, "User-agent: *\nDisallow: /download/\nDisallow: /payment/\n");
+    let mut answer = answer::text(
+        warp::http::StatusCode::OK,
+        "User-agent: *\nDisallow: /download/\nDisallow: /payment/\n",
+    );
     answer::set(&mut answer, CACHE_CONTROL, "public, max-age=86400");
     answer
 }

@@ -43,7 +43,8 @@ pub(crate) async fn ready(deps: &Deps) -> Response {
         match tokio::time::timeout(Duration::from_secs(PROBE_SECONDS_MAX), deps.ledger.probe()).await {
             Ok(Ok(())) => {
                 let health = deps.ledger.health();
-                (!health.can_commit).then(|| health.reason.unwrap_or_else(|| "the ledger cannot commit".to_owned()))
+                (!health.can_commit)
+                    .then(|| health.reason.unwrap_or_else(|| "the ledger cannot commit".to_owned()))
             }
             Ok(Err(error)) => Some(error.to_string()),
             Err(_) => Some("the journal's writer does not answer".to_owned()),

@@ -25,8 +25,10 @@ pub(crate) async fn show(site: &Arc<Site>, mut call: Call) -> Response {
     };
     let query = call.query();
     let hint = form.get(TRANSACTION_ID).or_else(|| query.get(TRANSACTION_ID));
-    let order = hint.and_then(|text| TransactionId::parse(text.trim()).ok()).map(|transaction| transaction.order);
-    let standing = order.and_then(|id| site.deps.load(id).ok().flatten()).map(|payment| Standing::of(&payment));
+    let order =
+        hint.and_then(|text| TransactionId::parse(text.trim()).ok()).map(|transaction| transaction.order);
+    let standing =
+        order.and_then(|id| site.deps.load(id).ok().flatten()).map(|payment| Standing::of(&payment));
     let shown = match &standing {
         None => "UNKNOWN",
         Some(one) if one.delivered && one.status == "PAID" => "DELIVERED",

@@ -83,7 +83,11 @@ pub async fn serve(
     drop(listener);
     let finished = async { while open.join_next().await.is_some() {} };
     if tokio::time::timeout(manner.drain, finished).await.is_err() {
-        tracing::warn!(listener = manner.name, open = open.len(), "the drain's time is up: connections are cut");
+        tracing::warn!(
+            listener = manner.name,
+            open = open.len(),
+            "the drain's time is up: connections are cut"
+        );
         open.shutdown().await;
     }
 }
@@ -100,7 +104,9 @@ async fn accept(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
         Err(error) => {
             let lasting = !matches!(
                 error.kind(),
-                io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+                io::ErrorKind::ConnectionAborted
+                    | io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::Interrupted
             );
             if lasting {
                 tracing::error!(%error, "a connection could not be accepted");
@@ -112,7 +118,12 @@ async fn accept(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
 }
 
 /// One connection, request after request, until it ends or `stop` lets it end after the one in flight.
-async fn converse(stream: TcpStream, peer: SocketAddr, routes: BoxedFilter<(Response,)>, stop: CancellationToken) {
+async fn converse(
+    stream: TcpStream,
+    peer: SocketAddr,
+    routes: BoxedFilter<(Response,)>,
+    stop: CancellationToken,
+) {
     let routes = warp::service(routes);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));

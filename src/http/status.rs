@@ -47,7 +47,9 @@ impl Standing {
         let r#final = match &payment.status {
             Status::Created(_) | Status::Pending { .. } => false,
             Status::Paid(_) => delivered,
-            Status::Failed { .. } | Status::Review { .. } | Status::Expired | Status::Refunded(_) => true,
+            Status::Failed { .. } | Status::Review { .. } | Status::Expired { .. } | Status::Refunded(_) => {
+                true
+            }
         };
         Self { order_id: payment.id, status: payment.status_name(), delivered, r#final }
     }

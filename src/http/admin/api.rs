@@ -57,9 +57,10 @@ pub(super) async fn listed(deps: &Deps, call: &Call) -> Result<Listed, Problem> 
     if status.as_deref().is_some_and(|name| !Status::NAMES.contains(&name)) {
         return Err(Problem::field("status", "Ce statut n’existe pas.", "There is no such status."));
     }
-    let cursor = fields.get("cursor").map(OrderId::parse).transpose().map_err(|_| {
-        Problem::field("cursor", "Ce curseur est illisible.", "This cursor is unreadable.")
-    })?;
+    let cursor =
+        fields.get("cursor").map(OrderId::parse).transpose().map_err(|_| {
+            Problem::field("cursor", "Ce curseur est illisible.", "This cursor is unreadable.")
+        })?;
     let query = Query { status, q: fields.get("q").map(str::to_owned), cursor, limit: PAGE_ORDERS };
     let ledger = deps.ledger.clone();
     read(move || {
@@ -132,8 +133,9 @@ async fn change(
         Some("application/x-www-form-urlencoded") => Fields::parse(&body),
         _ => Fields::parse_json(&body),
     };
-    let fields = fields
-        .ok_or_else(|| Problem::bad_request("Le corps n’est pas un objet JSON.", "The body is not a JSON object."))?;
+    let fields = fields.ok_or_else(|| {
+        Problem::bad_request("Le corps n’est pas un objet JSON.", "The body is not a JSON object.")
+    })?;
     if let Badge::Cookie(session) = &badge {
         let given = call.header(&X_CSRF_TOKEN).or_else(|| fields.get("csrf"));
         if given != Some(session.csrf.as_str()) {
@@ -179,11 +181,19 @@ fn decision(fields: &Fields) -> Result<Decision, Problem> {
     let by = fields.get("by").map_or("admin", str::trim);
     let note = fields.get("note").map_or("", str::trim);
     if by.len() > NAME_BYTES_MAX || by.chars().any(char::is_control) {
-        return Err(Problem::field("by", "Ce nom est trop long ou illisible.", "This name is too long or unreadable."));
+        return Err(Problem::field(
+            "by",
+            "Ce nom est trop long ou illisible.",
+            "This name is too long or unreadable.",
+        ));
     }
     let plain = |one: char| !one.is_control() || one == '\n' || one == '\r';
     if note.chars().count() > NOTE_CHARS_MAX || !note.chars().all(plain) {
-        return Err(Problem::field("note", "La note est trop longue ou illisible.", "The note is too long or unreadable."));
+        return Err(Problem::field(
+            "note",
+            "La note est trop longue ou illisible.",
+            "The note is too long or unreadable.",
+        ));
     }
     Ok(Decision { by: by.to_owned(), note: note.to_owned() })
 }

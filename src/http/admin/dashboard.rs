@@ -77,7 +77,9 @@ pub(super) async fn route(office: &Office, mut call: Call, badge: Badge) -> Resp
     let post = call.method == Method::POST;
     let outcome = match path.as_slice() {
         ["admin"] if call.looks() => list(&office.deps, &call, session.as_ref()).await,
-        ["admin", "orders", id] if call.looks() => show(&office.deps, &call, session.as_ref(), id, None).await,
+        ["admin", "orders", id] if call.looks() => {
+            show(&office.deps, &call, session.as_ref(), id, None).await
+        }
         ["admin", "orders", id, act] if post => change(office, &mut call, session.as_ref(), id, act).await,
         ["admin", "logout"] if post => log_out(office, &mut call, session.as_ref()).await,
         ["admin", "login"] if call.looks() => Ok(answer::see_other("/admin/")),
@@ -139,7 +141,8 @@ async fn log_out(office: &Office, call: &mut Call, session: Option<&Session>) ->
 
 async fn form(call: &mut Call) -> Result<Fields, Problem> {
     let body = call.body(FORM_BYTES_MAX).await?;
-    Fields::parse(&body).ok_or_else(|| Problem::bad_request("Le formulaire est illisible.", "The form is unreadable."))
+    Fields::parse(&body)
+        .ok_or_else(|| Problem::bad_request("Le formulaire est illisible.", "The form is unreadable."))
 }
 
 /// Whether a form comes from this session's own pages.
@@ -216,7 +219,9 @@ fn acts(frame: Frame, payment: &Payment) -> Vec<Act> {
     let act = |name, fr, en| Act { name, label: frame.say(fr, en) };
     let verify = || act("verify", "Vérifier auprès de CinetPay", "Ask CinetPay now");
     match &payment.status {
-        Status::Created(_) | Status::Pending { .. } | Status::Failed { .. } | Status::Expired => vec![verify()],
+        Status::Created(_) | Status::Pending { .. } | Status::Failed { .. } | Status::Expired { .. } => {
+            vec![verify()]
+        }
         Status::Review { .. } => vec![
             act("approve", "Approuver le paiement", "Approve the payment"),
             act("reject", "Rejeter", "Reject"),

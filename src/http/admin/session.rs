@@ -29,7 +29,8 @@ impl Sessions {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, session| session.until > now);
         if all.len() >= SESSIONS_MAX
-            && let Some(oldest) = all.iter().min_by_key(|(_, session)| session.until).map(|(key, _)| key.clone())
+            && let Some(oldest) =
+                all.iter().min_by_key(|(_, session)| session.until).map(|(key, _)| key.clone())
         {
             all.remove(&oldest);
         }

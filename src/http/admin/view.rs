@@ -64,7 +64,7 @@ impl Order {
             | Status::Pending { .. }
             | Status::Paid(_)
             | Status::Failed { .. }
-            | Status::Expired
+            | Status::Expired { .. }
             | Status::Refunded(_) => None,
         };
         let proof = sale.map(|sale| (&sale.provider_tx_id, &sale.payment_method)).or(review);
