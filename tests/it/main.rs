@@ -1,6 +1,8 @@
 //! The integration tests: one binary.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
+mod cinetpay_client;
 mod ledger;
 mod mailbox;
+mod python_token;
 mod simulator;

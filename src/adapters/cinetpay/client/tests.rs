@@ -55,6 +55,8 @@ async fn perform(mut stream: TcpStream, act: Act) {
             let _ = stream.read(&mut request).await;
             let _ = stream.write_all(text.as_bytes()).await;
             let _ = stream.shutdown().await;
+            // Closing with bytes unread would reset the connection and lose what was said.
+            let _ = tokio::time::timeout(PATIENCE, stream.read(&mut request)).await;
         }
     }
 }
