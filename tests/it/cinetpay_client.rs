@@ -61,7 +61,7 @@ fn francs() -> Money {
 async fn a_page_is_opened_and_its_payment_seen() {
     let simulator = simulator().await;
     let client = good(&simulator);
-    for (chance, price) in [(1, francs()), (2, Money::price(1250, Currency::Usd).unwrap())] {
+    for (chance, price) in [(1, francs()), (2, Money::price(1300, Currency::Usd).unwrap())] {
         simulator.patch(&json!({"min_amount": 1})).unwrap();
         let asked = order(chance, price);
         let id = asked.transaction.to_string();
