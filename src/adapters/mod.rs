@@ -5,4 +5,5 @@
 
 pub mod cinetpay;
 pub mod limits;
+pub mod mailer;
 pub mod token;
