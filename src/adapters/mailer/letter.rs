@@ -11,7 +11,7 @@ use lettre::message::{Mailbox, Message, MultiPart, SinglePart};
 use super::words::{self, one_line, short_line};
 use super::{PostmanError, Settings};
 use crate::adapters::token::Links;
-use crate::domain::values::{Email, Lang};
+use crate::domain::values::{Email, Lang, OrderId};
 use crate::ports::Letter;
 
 /// Everything about the sender that each mail repeats.
@@ -29,6 +29,8 @@ pub(super) struct Stationery {
 
 /// A mail ready to leave.
 pub(super) struct Mail {
+    /// The order it delivers.
+    pub(super) order: OrderId,
     /// The recipient of the envelope.
     pub(super) to: Address,
     /// `<order>.<link>`: left of the `@` in the Message-ID.
@@ -134,7 +136,7 @@ impl Stationery {
             .singlepart(part(ContentType::TEXT_PLAIN, text))
             .singlepart(part(ContentType::TEXT_HTML, html));
         let message = builder.multipart(parts).map_err(|_| Unwritable::Template)?;
-        Ok(Mail { to, name, raw: message.formatted() })
+        Ok(Mail { order: letter.order, to, name, raw: message.formatted() })
     }
 
     fn contents(&self, letter: &Letter) -> Contents {

@@ -196,7 +196,8 @@ impl Smtp {
         match tokio::time::timeout(self.timeout, work).await {
             Ok(Ok(())) => Posted::Accepted,
             Ok(Err(failure)) => {
-                tracing::debug!(step = ?failure.step, fault = ?failure.fault, "a mail was not taken");
+                let (order, step, fault) = (mail.order, failure.step, &failure.fault);
+                tracing::debug!(%order, ?step, ?fault, "the mail server did not take a mail");
                 failure.verdict()
             }
             Err(_) => Posted::Unavailable { reason: "TIMEOUT".to_owned() },
@@ -291,6 +292,6 @@ impl Smtp {
     }
 }
 
-fn is_this_machine(host: &str) -> bool {
+pub(super) fn is_this_machine(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
