@@ -4,6 +4,8 @@
 //! reqwest, lettre, hmac and governor.
 
 pub mod admin_api;
+pub mod browser;
 pub mod cinetpay;
+pub mod keyed_hash;
 pub mod limits;
 pub mod token;

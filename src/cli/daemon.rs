@@ -31,15 +31,12 @@ pub(super) fn demo(args: &DemoArgs) -> Result<(), Failure> {
     let level = std::env::var("AUDITSHIELD_LOG").unwrap_or_else(|_| "warn".to_owned());
     telemetry::logs(&level, LogFormat::Auto);
     let options = app::DemoOptions { once: args.once, port: args.port };
-    done(runtime()?.block_on(Box::pin(app::demo(options))))
+    done(runtime()?.block_on(Box::pin(app::demo(options, &mut |line| output::say(line)))))
 }
 
 fn done(result: Result<(), app::Error>) -> Result<(), Failure> {
     result.map_err(|fault| {
         output::complain(&fault);
-        match fault {
-            app::Error::Unavailable(_) => Failure::Unavailable,
-            app::Error::Failed(_) => Failure::Failed,
-        }
+        if fault.is_unavailable() { Failure::Unavailable } else { Failure::Failed }
     })
 }

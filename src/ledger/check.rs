@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::index::Index;
-use super::index::guard::Folder;
+use super::index::guard::{Folder, Sled};
 use super::journal::{JournalError, Medium, walk};
 use super::open::{discard, folder_error, lock, open_index};
 use super::record::decode_body;
@@ -144,10 +144,11 @@ fn fold(orders: &mut HashMap<OrderId, Order>, seq: u64, body: &[u8]) -> Result<(
 
 /// Invariant 6: folding the journal gives exactly what the index holds.
 fn compare(folder: &Folder, orders: &HashMap<OrderId, Order>, report: &mut Report) {
-    let Some(index) = folder.open().map(Index::new) else {
+    let Sled::Open(db) = folder.open() else {
         return report
             .find("l'index ne s'ouvre pas / the index does not open (auditshield ledger rebuild)".into());
     };
+    let index = Index::new(db);
     report.index_compared = true;
     for (id, order) in orders {
         let same = match index.order(*id) {

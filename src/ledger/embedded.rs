@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::domain::payment::Payment;
 use crate::domain::values::{OrderId, Timestamp};
 
 /// Commits that may be on their way, from the queue to sled.
-pub const UNINDEXED_COMMITS_MAX: usize = journal::QUEUE_COMMITS_MAX - 64;
+pub(super) const UNINDEXED_COMMITS_MAX: usize = journal::QUEUE_COMMITS_MAX - 64;
 /// A commit waits this long for its turn before it is refused.
 const PERMIT_WAIT_MAX: Duration = Duration::from_secs(5);
 
@@ -29,7 +29,8 @@ const PERMIT_WAIT_MAX: Duration = Duration::from_secs(5);
 pub struct Embedded {
     pub(super) medium: Medium,
     pub(super) journal: Arc<Writer>,
-    pub(super) index: Index,
+    /// Taken at `close`, so that sled lets go of its files although handles to the ledger live on.
+    pub(super) index: RwLock<Option<Index>>,
     pub(super) overlay: Arc<Overlay>,
     pub(super) indexer: Arc<IndexerState>,
     pub(super) thread: Mutex<Option<JoinHandle<()>>>,
@@ -40,13 +41,19 @@ pub struct Embedded {
 }
 
 impl Embedded {
+    /// sled, while the store is open.
+    pub(super) fn index(&self) -> Result<Index, LedgerError> {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        index.clone().ok_or(LedgerError::Closed)
+    }
+
     /// The committed state of an order, wherever it is.
     pub(super) fn stored(&self, id: OrderId) -> Result<Option<Arc<Snapshot>>, LedgerError> {
         // The overlay first: what it dropped in between is in sled.
         if let Some((_, snapshot)) = self.overlay.lock().latest.get(&id) {
             return Ok(Some(Arc::clone(snapshot)));
         }
-        let Some((lines, payment)) = self.index.order(id)? else { return Ok(None) };
+        let Some((lines, payment)) = self.index()?.order(id)? else { return Ok(None) };
         let payment = match payment {
             Some(payment) => payment,
             None => self.refold(id, &lines)?,
@@ -156,8 +163,8 @@ impl Embedded {
             Trouble::Closed => AppendError::Closed.to_string(),
         });
         let full = self.permits.available_permits() == 0;
-        let lag = (full || self.indexer.failing.load(Ordering::Acquire))
-            .then(|| "l'index ne suit pas / the index does not keep up".to_owned());
+        // An index that fails is no reason by itself: reads see the overlay, and the journal commits.
+        let lag = full.then(|| "l'index ne suit pas / the index does not keep up".to_owned());
         let reason = trouble.or(lag);
         Health {
             can_commit: reason.is_none(),
@@ -197,6 +204,7 @@ impl Embedded {
         } else {
             warn!("the index is not complete; the next start brings it up to date");
         }
+        drop(self.index.write().unwrap_or_else(PoisonError::into_inner).take());
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }

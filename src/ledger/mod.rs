@@ -22,7 +22,7 @@ use crate::domain::values::{OrderId, Timestamp};
 pub use check::{Report, rebuild, verify};
 pub use index::IndexError;
 pub use journal::{JournalError, OnFatal};
-pub use query::{Page, Query};
+pub use query::{PAGE_ORDERS_MAX, Page, Query};
 pub use record::Line;
 
 /// How to open a ledger.
@@ -81,6 +81,9 @@ pub enum LedgerError {
     /// The journal failed.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// The ledger was closed.
+    #[error("the ledger is closed")]
+    Closed,
     /// A stored line is not what it should be.
     #[error("unreadable line: {0}")]
     Line(String),

@@ -5,14 +5,14 @@ use std::fs::{File, TryLockError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 
 use metrics::counter;
 use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
 use super::embedded::{Embedded, UNINDEXED_COMMITS_MAX};
-use super::index::guard::Folder;
+use super::index::guard::{Folder, Sled};
 use super::index::indexer::{Indexer, IndexerState};
 use super::index::overlay::Overlay;
 use super::index::{Change, Index, IndexError, STATUSES};
@@ -52,7 +52,7 @@ pub(super) fn open(options: OpenOptions) -> Result<Embedded, OpenError> {
     Ok(Embedded {
         medium,
         journal,
-        index,
+        index: RwLock::new(Some(index)),
         overlay,
         indexer: state,
         thread: Mutex::new(Some(thread)),
@@ -88,7 +88,7 @@ pub(super) struct Opened {
 pub(super) fn open_index(folder: &Folder, medium: &Medium, store: &Path) -> Result<Opened, OpenError> {
     let path = folder.path();
     let has_history = medium.list().is_ok_and(|segments| {
-        segments.iter().any(|&first| medium.open_read(first).and_then(|s| s.len()).is_ok_and(|len| len > 0))
+        segments.iter().any(|&first| medium.open_read(first).and_then(|s| s.size()).is_ok_and(|len| len > 0))
     });
     if folder.lost_power() {
         discard(folder, store, "the machine restarted while it was open, or it is of unknown origin")?;
@@ -100,10 +100,12 @@ pub(super) fn open_index(folder: &Folder, medium: &Medium, store: &Path) -> Resu
     match attempt(folder, medium, thorough, has_history) {
         Ok(opened) => Ok(opened),
         Err(Refused::Journal(error)) => Err(error.into()),
+        Err(Refused::Locked) => Err(OpenError::InUse(store.to_owned())),
         Err(Refused::Index(reason)) => {
             discard(folder, store, &reason)?;
             attempt(folder, medium, false, false).map_err(|refused| match refused {
                 Refused::Journal(error) => error.into(),
+                Refused::Locked => OpenError::InUse(store.to_owned()),
                 Refused::Index(reason) => OpenError::Index(reason),
             })
         }
@@ -124,12 +126,18 @@ fn note_rebuild(reason: &str) {
 enum Refused {
     /// The journal's fault: the start is refused.
     Journal(JournalError),
+    /// sled is still open somewhere in this process, or in a program that ignores our lock.
+    Locked,
     /// The index's fault: it is rebuilt.
     Index(String),
 }
 
 fn attempt(folder: &Folder, medium: &Medium, thorough: bool, used: bool) -> Result<Opened, Refused> {
-    let index = Index::new(folder.open().ok_or_else(|| Refused::Index("sled does not open".into()))?);
+    let index = Index::new(match folder.open() {
+        Sled::Open(db) => db,
+        Sled::Locked => return Err(Refused::Locked),
+        Sled::Broken => return Err(Refused::Index("sled does not open".into())),
+    });
     let outcome = catch_unwind(AssertUnwindSafe(|| level(&index, medium, thorough, used)));
     let panicked = Err(Refused::Index("sled panicked while it was read".into()));
     let (recovered, counts) = outcome.unwrap_or(panicked)?;

@@ -1,13 +1,9 @@
 //! Reads that scan: what is due, lists of orders. Overlay and index are merged by order id.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use super::LedgerError;
 use super::embedded::Embedded;
 use super::index::indexer::REQUEST_AGE_MAX;
-use super::index::{IndexError, due as due_of, keys};
-use super::record::Snapshot;
+use super::index::{Index, IndexError, due as due_of, keys};
 use crate::domain::payment::{Payment, Status};
 use crate::domain::values::{OrderId, Timestamp};
 
@@ -39,8 +35,6 @@ pub struct Page {
     pub next_cursor: Option<OrderId>,
 }
 
-type Recent = BTreeMap<OrderId, (u64, Arc<Snapshot>)>;
-
 pub(super) fn due(
     store: &Embedded,
     now: Timestamp,
@@ -53,7 +47,7 @@ pub(super) fn due(
         .filter(|(at, _)| *at <= now)
         .collect();
     let stored =
-        store.index.due(now).filter(|entry| !matches!(entry, Ok((_, id)) if recent.contains_key(id)));
+        store.index()?.due(now).filter(|entry| !matches!(entry, Ok((_, id)) if recent.contains_key(id)));
     for entry in stored.take(limit) {
         found.push(entry?);
     }
@@ -69,7 +63,7 @@ pub(super) fn oldest_pending(store: &Embedded) -> Result<Option<Timestamp>, Ledg
     let fresh =
         fresh.filter(|payment| payment.status.name() == PENDING).map(|payment| payment.created_at).min();
     let mut stored = None;
-    for id in store.index.ids(&keys::status(place), [0; 16], [u8::MAX; 16]) {
+    for id in store.index()?.ids(&keys::status(place), [0; 16], [u8::MAX; 16]) {
         let id = id?;
         if !recent.contains_key(&id) {
             stored = store.stored(id)?.map(|snapshot| snapshot.payment.created_at);
@@ -87,7 +81,7 @@ pub(super) fn find_key(
     let fresh = store.overlay.lock().requests.get(key).cloned();
     let entry = match fresh {
         Some(entry) => Some(entry),
-        None => store.index.request(key)?,
+        None => store.index()?.request(key)?,
     };
     let young = entry.filter(|entry| now.since(entry.at) < REQUEST_AGE_MAX);
     Ok(young.map(|entry| (entry.order, entry.fingerprint)))
@@ -99,7 +93,7 @@ pub(super) fn list(store: &Embedded, query: &Query) -> Result<Page, LedgerError>
     let recent = store.overlay.lock().latest.clone();
     let mut fresh = recent.values().rev().map(|(_, snapshot)| &snapshot.payment);
     let mut fresh_next = fresh.find(|payment| scan.matches(payment));
-    let mut stored = scan.ids(store);
+    let mut stored = scan.ids(&store.index()?);
     let mut stored_next = stored.next().transpose()?;
     let mut orders: Vec<Payment> = Vec::with_capacity(limit);
     while orders.len() <= limit {
@@ -164,14 +158,14 @@ impl Scan {
         (low <= high).then_some(Scan { status, by, low, high })
     }
 
-    fn ids(&self, store: &Embedded) -> Box<dyn Iterator<Item = Result<OrderId, IndexError>>> {
+    fn ids(&self, index: &Index) -> Box<dyn Iterator<Item = Result<OrderId, IndexError>>> {
         let prefix = match (&self.by, self.status) {
             (By::Email(address), _) => keys::email(address),
             (By::Transaction(id), _) => keys::transaction(id),
             (By::Id, Some(place)) => keys::status(place).to_vec(),
             (By::Id, None) => vec![keys::ORDER],
         };
-        Box::new(store.index.ids(&prefix, self.low, self.high).rev())
+        Box::new(index.ids(&prefix, self.low, self.high).rev())
     }
 
     fn matches(&self, payment: &Payment) -> bool {

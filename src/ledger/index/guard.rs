@@ -24,6 +24,16 @@ pub(crate) struct Folder {
     store: PathBuf,
 }
 
+/// How opening sled went.
+pub(crate) enum Sled {
+    /// It is open.
+    Open(sled::Db),
+    /// Somebody has it open.
+    Locked,
+    /// It cannot be opened.
+    Broken,
+}
+
 impl Folder {
     /// The index of a store.
     pub(crate) fn of(store: &Path) -> Self {
@@ -86,36 +96,37 @@ impl Folder {
         }
     }
 
-    /// Opens sled, if need be without its snapshot file. None: it cannot be opened at all.
-    pub(crate) fn open(&self) -> Option<sled::Db> {
+    /// Opens sled, if need be without its snapshot file.
+    pub(crate) fn open(&self) -> Sled {
         if let Err(error) = self.drop_snapshots(".generating") {
             warn!(%error, "cannot remove the index's unfinished snapshots");
         }
-        self.try_open().or_else(|| {
-            info!("the index does not open; trying without its snapshot file");
-            self.drop_snapshots("").ok()?;
-            self.try_open()
-        })
+        match self.try_open() {
+            Sled::Broken => {
+                info!("the index does not open; trying without its snapshot file");
+                if self.drop_snapshots("").is_ok() { self.try_open() } else { Sled::Broken }
+            }
+            opened => opened,
+        }
     }
 
-    fn try_open(&self) -> Option<sled::Db> {
+    fn try_open(&self) -> Sled {
         let config = sled::Config::new().path(self.path()).cache_capacity(CACHE_BYTES).flush_every_ms(None);
         for _ in 0..REOPENS_MAX {
             match catch_unwind(AssertUnwindSafe(|| config.open())) {
-                Ok(Ok(db)) => return Some(db),
+                Ok(Ok(db)) => return Sled::Open(db),
                 Ok(Err(sled::Error::Io(error))) if is_locked(&error) => std::thread::sleep(REOPEN_AFTER),
                 Ok(Err(error)) => {
                     warn!(%error, "the index does not open");
-                    return None;
+                    return Sled::Broken;
                 }
                 Err(_) => {
                     warn!("the index panicked while opening");
-                    return None;
+                    return Sled::Broken;
                 }
             }
         }
-        warn!("the index stayed locked");
-        None
+        Sled::Locked
     }
 
     /// Snapshots only shorten sled's start: without them it reads its log.

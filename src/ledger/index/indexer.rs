@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use metrics::gauge;
 use tracing::{error, warn};
@@ -19,8 +19,11 @@ const BATCH_CHANGES_MAX: usize = 1024;
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 /// After a failed write the next try comes after this.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// After so many failures in a row, with a healthy journal, only a restart (and a rebuild) helps.
-const FAILURES_MAX: u32 = 5;
+/// One failure in so many is logged.
+const FAILURES_PER_WARNING: u32 = 60;
+/// sled 0.34 takes no write any more after one that failed. Journal and overlay carry on alone; once the overlay
+/// holds so many changes and the journal is healthy, the process restarts, which replays them into a fresh sled.
+const OVERLAY_CHANGES_MAX: usize = 8 * 1024;
 /// Idempotency keys are honoured for this long.
 pub(crate) const REQUEST_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Idempotency keys forgotten per checkpoint, at most.
@@ -47,8 +50,6 @@ pub(crate) struct Indexer {
 pub(crate) struct IndexerState {
     /// The last seq in sled.
     pub(crate) applied_seq: AtomicU64,
-    /// Its last write failed.
-    pub(crate) failing: AtomicBool,
 }
 
 impl Indexer {
@@ -57,11 +58,13 @@ impl Indexer {
         let mut checkpoint = Instant::now();
         let mut dirty = true;
         let mut failures = 0;
+        let mut newest = None;
         while let Some(changes) = self.overlay.peek(BATCH_CHANGES_MAX, CHECKPOINT_EVERY) {
             if let Err(error) = self.take_in(&changes) {
                 failures += 1;
                 self.failed(&error, failures);
-                if failures >= FAILURES_MAX && self.overlay.lock().closing {
+                if self.overlay.lock().closing {
+                    // The next start replays what is missing.
                     return;
                 }
                 std::thread::sleep(RETRY_AFTER);
@@ -69,19 +72,19 @@ impl Indexer {
             }
             failures = 0;
             dirty |= !changes.is_empty();
+            newest = newest.max(changes.iter().map(|change| change.snapshot.payment.created_at).max());
             if dirty && checkpoint.elapsed() >= CHECKPOINT_EVERY {
                 dirty = false;
                 checkpoint = Instant::now();
-                self.checkpoint();
+                self.checkpoint(newest);
             }
         }
-        self.checkpoint();
+        self.checkpoint(newest);
     }
 
     fn take_in(&self, changes: &[super::Change]) -> Result<(), IndexError> {
         self.index.apply(changes)?;
         self.overlay.forget(changes.len());
-        self.state.failing.store(false, Ordering::Release);
         if let Some(last) = changes.last() {
             self.state.applied_seq.store(last.applied.seq, Ordering::Release);
         }
@@ -91,20 +94,22 @@ impl Indexer {
     }
 
     fn failed(&self, error: &IndexError, failures: u32) {
-        self.state.failing.store(true, Ordering::Release);
-        warn!(%error, failures, "the index could not be written; commits stay in the journal and in memory");
-        if failures == FAILURES_MAX && self.journal.trouble().is_none() {
+        if failures % FAILURES_PER_WARNING == 1 {
+            warn!(%error, failures, "the index cannot be written; commits stay in the journal and in memory");
+        }
+        if self.overlay.pending() > OVERLAY_CHANGES_MAX && self.journal.trouble().is_none() {
             error!("the index stays unwritable although the disk has room: restarting to rebuild it");
             (self.on_fatal)("the index is unwritable");
         }
     }
 
-    fn checkpoint(&self) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = Timestamp::from_millis(i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
+    /// Why ages are counted from the newest order and not from the clock: only new orders bring new keys, and the
+    /// ledger has no clock of its own.
+    fn checkpoint(&self, newest: Option<Timestamp>) {
         let age = i64::try_from(REQUEST_AGE_MAX.as_millis()).unwrap_or(i64::MAX);
-        let oldest = Timestamp::from_millis(now.millis().saturating_sub(age));
-        let outcome = self.index.forget_requests(oldest, FORGET_MAX).and_then(|()| self.index.flush());
+        let oldest = newest.map(|newest| Timestamp::from_millis(newest.millis().saturating_sub(age)));
+        let forgotten = oldest.map_or(Ok(()), |oldest| self.index.forget_requests(oldest, FORGET_MAX));
+        let outcome = forgotten.and_then(|()| self.index.flush());
         if let Err(error) = outcome {
             warn!(%error, "the index could not be flushed; it will be rebuilt if the power fails");
         }

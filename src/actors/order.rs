@@ -1,0 +1,357 @@
+//! The actor that acts for one order at a time: load → decide → commit → answer → advance.
+
+use std::sync::Arc;
+
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::errand::{Errand, Runner};
+use super::{AskError, Receipt, Reply, Shared, alarm, courier, roster, verifier};
+use crate::domain::decide::decide;
+use crate::domain::event::Event;
+use crate::domain::input::{Input, Report};
+use crate::domain::payment::{Payment, Status, Step, duplicate_look, next_step};
+use crate::domain::values::OrderId;
+use crate::ledger::CommitError;
+
+/// The actor.
+pub(super) struct Order;
+
+/// What an order actor is told. Only the roster speaks to it.
+pub(super) enum Msg {
+    /// Act for this order from now on.
+    Sit {
+        /// The order.
+        order: OrderId,
+        /// The number of this sitting.
+        sitting: u64,
+        /// Where looks go.
+        alarm: Option<ActorRef<alarm::Msg>>,
+        /// The first message for it.
+        first: Work,
+    },
+    /// One more message for it.
+    Work(Work),
+}
+
+/// A message for an order.
+pub(super) enum Work {
+    /// From outside.
+    Ask {
+        /// What is asked.
+        input: Input,
+        /// Where the answer goes.
+        reply: Reply,
+    },
+    /// It is due, or a duplicate asks for a look.
+    Wake {
+        /// Look at CinetPay even if nothing is owed yet.
+        look: bool,
+    },
+}
+
+/// The errand under way.
+struct Running {
+    /// Its actor.
+    actor: ActorId,
+    /// What it reports if it dies.
+    lost: Report,
+    /// Given back when it ends.
+    _permit: OwnedSemaphorePermit,
+}
+
+/// The actor's memory.
+pub(super) struct State {
+    shared: Arc<Shared>,
+    roster: ActorRef<roster::Msg>,
+    /// This actor's place in the pool.
+    seat: usize,
+    /// The sitting, as the roster counts.
+    sitting: u64,
+    /// Messages handled in this sitting.
+    handled: u64,
+    alarm: Option<ActorRef<alarm::Msg>>,
+    /// The order of this sitting.
+    order: Option<OrderId>,
+    /// The order as committed; none when the ledger does not know it.
+    payment: Option<Arc<Payment>>,
+    /// True from the commit of CREATED to the first asking for a page: nothing was sent yet, so nothing need be asked.
+    fresh: bool,
+    /// A look is wanted although none is due.
+    look: bool,
+    /// A buyer's repeat wants the page opened.
+    open: bool,
+    errand: Option<Running>,
+    /// Callers that wait for the errand.
+    waiters: Vec<(Wanted, Reply)>,
+}
+
+/// What a waiting caller waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// The address of a payment page.
+    Page,
+    /// That the errand is back, however it went.
+    Word,
+}
+
+impl Actor for Order {
+    type Msg = Msg;
+    type State = State;
+    type Arguments = (Arc<Shared>, ActorRef<roster::Msg>, usize);
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<Msg>,
+        (shared, roster, seat): Self::Arguments,
+    ) -> Result<State, ActorProcessingErr> {
+        Ok(State {
+            shared,
+            roster,
+            seat,
+            sitting: 0,
+            handled: 0,
+            alarm: None,
+            order: None,
+            payment: None,
+            fresh: false,
+            look: false,
+            open: false,
+            errand: None,
+            waiters: Vec::new(),
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Msg>,
+        msg: Msg,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        let work = match msg {
+            Msg::Sit { order, sitting, alarm, first } => {
+                state.sit(order, sitting, alarm)?;
+                first
+            }
+            Msg::Work(work) => work,
+        };
+        state.handled += 1;
+        match work {
+            Work::Ask { input, reply } => state.ask(input, reply).await?,
+            Work::Wake { look } => state.look |= look,
+        }
+        state.advance(&myself).await;
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<Msg>,
+        event: SupervisionEvent,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        let (cell, report) = match event {
+            SupervisionEvent::ActorTerminated(cell, Some(mut end), _) => (cell, end.take::<Report>().ok()),
+            SupervisionEvent::ActorTerminated(cell, None, _) => (cell, None),
+            SupervisionEvent::ActorFailed(cell, why) => {
+                tracing::error!(order = state.named(), %why, "an errand died");
+                (cell, None)
+            }
+            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => return Ok(()),
+        };
+        if state.errand.as_ref().is_some_and(|errand| errand.actor == cell.get_id())
+            && let Some(errand) = state.errand.take()
+        {
+            state.report(report.unwrap_or(errand.lost)).await?;
+            state.advance(&myself).await;
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    fn named(&self) -> tracing::field::DisplayValue<String> {
+        tracing::field::display(self.order.map(|order| order.to_string()).unwrap_or_default())
+    }
+
+    /// Takes up an order. Its state is kept from the last sitting where it was the same order: nobody else wrote it.
+    fn sit(
+        &mut self,
+        order: OrderId,
+        sitting: u64,
+        alarm: Option<ActorRef<alarm::Msg>>,
+    ) -> Result<(), ActorProcessingErr> {
+        if self.order != Some(order) || self.payment.is_none() {
+            self.payment = self.shared.parts.ledger.load(order)?.map(Arc::new);
+        }
+        #[cfg(test)]
+        self.shared.census.sits(order, self.seat);
+        (self.order, self.sitting, self.alarm) = (Some(order), sitting, alarm);
+        (self.handled, self.fresh, self.look, self.open) = (0, false, false, false);
+        Ok(())
+    }
+
+    async fn ask(&mut self, input: Input, reply: Reply) -> Result<(), ActorProcessingErr> {
+        match self.take(&input).await? {
+            Err(refused) => reply.send(Err(refused)),
+            Ok(new) => {
+                let Some(payment) = self.payment.clone() else {
+                    reply.send(Err(AskError::Gone));
+                    return Ok(());
+                };
+                let duplicate = !new;
+                let wanted = match input {
+                    Input::Buy(_) => {
+                        self.fresh = true;
+                        Wanted::Page
+                    }
+                    Input::Repeat if payment.wants_page() => {
+                        self.open = true;
+                        Wanted::Page
+                    }
+                    Input::Verify => {
+                        self.look = true;
+                        Wanted::Word
+                    }
+                    Input::Resend(_) => Wanted::Word,
+                    Input::Notify(_) => {
+                        self.bring_forward(&payment, duplicate);
+                        reply.send(Ok(Receipt { payment, duplicate }));
+                        return Ok(());
+                    }
+                    Input::Repeat
+                    | Input::Download { .. }
+                    | Input::Approve(_)
+                    | Input::Reject(_)
+                    | Input::Refund(_)
+                    | Input::Revoke(_)
+                    | Input::Report(_) => {
+                        reply.send(Ok(Receipt { payment, duplicate }));
+                        return Ok(());
+                    }
+                };
+                self.waiters.push((wanted, reply));
+            }
+        }
+        Ok(())
+    }
+
+    /// A duplicate owes nothing, but a payment without a verdict is worth another look, ever more rarely.
+    fn bring_forward(&self, payment: &Payment, duplicate: bool) {
+        if duplicate
+            && let Some(alarm) = &self.alarm
+            && let Some(at) = duplicate_look(payment, self.shared.parts.clock.now())
+        {
+            let _ = alarm.cast(alarm::Msg::Look { order: payment.id, at });
+        }
+    }
+
+    async fn report(&mut self, report: Report) -> Result<(), ActorProcessingErr> {
+        if let Err(refused) = self.take(&Input::Report(report)).await? {
+            // No room on the disk: the order is as before, and due again when there is.
+            tracing::warn!(order = self.named(), %refused, "an errand's report could not be recorded");
+        }
+        Ok(())
+    }
+
+    /// Decide, commit, remember: in that order. `Ok(false)`: nothing was new.
+    async fn take(&mut self, input: &Input) -> Result<Result<bool, AskError>, ActorProcessingErr> {
+        let parts = &self.shared.parts;
+        let Some(order) = self.order else { return Ok(Err(AskError::Gone)) };
+        #[cfg(test)]
+        self.shared.census.touch(order);
+        let now = parts.clock.now();
+        let events = match decide(&parts.policy, self.payment.as_deref(), input, now) {
+            Ok(events) if events.is_empty() => return Ok(Ok(false)),
+            Ok(events) => events,
+            Err(refusal) => return Ok(Err(refusal.into())),
+        };
+        let next = Payment::evolve(self.payment.as_deref(), order, &events, now)?;
+        match parts.ledger.commit(&next, &events, now).await {
+            Ok(_) => {}
+            Err(CommitError::NoRoom | CommitError::Io(_)) => return Ok(Err(AskError::NoRoom)),
+            Err(fault) => return Err(fault.into()),
+        }
+        for event in &events {
+            log(order, event);
+        }
+        self.payment = Some(Arc::new(next));
+        Ok(Ok(true))
+    }
+
+    /// Does what is owed, if a permit is free, and says so when nothing is under way. It cannot fail: what is not
+    /// started stays due.
+    async fn advance(&mut self, myself: &ActorRef<Msg>) {
+        if self.errand.is_none()
+            && let Some(payment) = self.payment.clone()
+            && let Some((errand, permit)) = self.owed(&payment)
+        {
+            let (runner, lost) = Runner::new(errand);
+            match Actor::spawn_linked(None, runner, lost.clone(), myself.get_cell()).await {
+                Ok((actor, _)) => {
+                    self.errand = Some(Running { actor: actor.get_id(), lost, _permit: permit });
+                }
+                Err(fault) => tracing::error!(order = self.named(), %fault, "an errand did not start"),
+            }
+        }
+        if self.errand.is_none() {
+            self.answer_waiters();
+            let quiet = roster::Msg::Quiet { seat: self.seat, sitting: self.sitting, handled: self.handled };
+            let _ = self.roster.cast(quiet);
+        }
+    }
+
+    /// What to do now, with the permit for it.
+    fn owed(&mut self, payment: &Arc<Payment>) -> Option<(Errand, OwnedSemaphorePermit)> {
+        let shared = &self.shared;
+        let undecided = !matches!(payment.status, Status::Paid(_) | Status::Refunded(_));
+        let (look, open) = (std::mem::take(&mut self.look), std::mem::take(&mut self.open));
+        let step = match next_step(payment, shared.parts.clock.now()) {
+            Step::Wait(_) | Step::Rest if open => Step::Open(payment.attempt),
+            Step::Wait(_) | Step::Rest if look && undecided => Step::Check(payment.attempt),
+            owed => owed,
+        };
+        match step {
+            Step::Open(_) => {
+                let permit = Arc::clone(&shared.open).try_acquire_owned().ok()?;
+                let ask_first = !std::mem::take(&mut self.fresh);
+                Some((verifier::open(Arc::clone(shared), Arc::clone(payment), ask_first), permit))
+            }
+            Step::Check(_) => {
+                let permit = Arc::clone(&shared.verify).try_acquire_owned().ok()?;
+                Some((verifier::check(Arc::clone(shared), Arc::clone(payment)), permit))
+            }
+            Step::Deliver => {
+                let permit = Arc::clone(&shared.deliver).try_acquire_owned().ok()?;
+                let sale = payment.sale()?;
+                Some((courier::deliver(Arc::clone(shared), payment, sale), permit))
+            }
+            Step::Wait(_) | Step::Rest => None,
+        }
+    }
+
+    fn answer_waiters(&mut self) {
+        let Some(payment) = &self.payment else { return };
+        for (wanted, reply) in self.waiters.drain(..) {
+            reply.send(match wanted {
+                Wanted::Page if payment.wants_page() => Err(AskError::NotOpened("CinetPay".to_owned())),
+                Wanted::Page | Wanted::Word => Ok(Receipt { payment: Arc::clone(payment), duplicate: false }),
+            });
+        }
+    }
+}
+
+/// One line per event, where it became true. Ids only: what a person is called or reached by stays in the ledger.
+fn log(order: OrderId, event: &Event) {
+    metrics::counter!("auditshield_events_total", "kind" => event.kind()).increment(1);
+    match event {
+        Event::Checked { verdict, code, .. } => {
+            tracing::info!(%order, kind = event.kind(), verdict, code, "event")
+        }
+        Event::InitFailed { reason, .. } | Event::MailFailed { reason, .. } => {
+            tracing::warn!(%order, kind = event.kind(), reason, "event");
+        }
+        Event::Review { .. } => tracing::warn!(%order, kind = event.kind(), "event"),
+        _ => tracing::info!(%order, kind = event.kind(), "event"),
+    }
+}

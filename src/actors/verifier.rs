@@ -1,0 +1,78 @@
+//! The verifier's errands: ask CinetPay what became of a payment, or to open a payment page.
+
+use std::sync::Arc;
+
+use super::Shared;
+use super::errand::Errand;
+use crate::domain::input::{Report, Verdict};
+use crate::domain::payment::Payment;
+use crate::domain::values::{Attempt, TransactionId};
+use crate::ports::{OpenRequest, Opened};
+
+/// Asks about every attempt up to the newest.
+pub(super) fn check(shared: Arc<Shared>, payment: Arc<Payment>) -> Errand {
+    let (order, newest, time) = (payment.id, payment.attempt, shared.parts.settings.errand_time);
+    let work = async move {
+        let mut answers = Vec::new();
+        for attempt in newest.newest_first() {
+            let verdict = shared.parts.provider.check(TransactionId { order, attempt }).await;
+            let decisive = matches!(verdict, Verdict::Accepted(_));
+            answers.push((attempt, verdict));
+            if decisive {
+                break;
+            }
+        }
+        Report::Checked(answers)
+    };
+    let lost = Verdict::Unknown { code: "LOST".to_owned(), answered: false, retry_after: None };
+    Errand { work: Box::pin(work), lost: Report::Checked(vec![(newest, lost)]), time }
+}
+
+/// Opens a payment page. `ask_first` where an earlier asking may have opened it unheard: its answer was not read, or a
+/// crash fell in between. A transaction that CinetPay may know is never opened again under the same number.
+pub(super) fn open(shared: Arc<Shared>, payment: Arc<Payment>, ask_first: bool) -> Errand {
+    let (newest, time) = (payment.attempt, shared.parts.settings.errand_time);
+    let work = async move {
+        if !ask_first {
+            return open_now(&shared, &payment, newest).await;
+        }
+        let transaction = TransactionId { order: payment.id, attempt: newest };
+        match shared.parts.provider.check(transaction).await {
+            paid @ Verdict::Accepted(_) => Report::Checked(vec![(newest, paid)]),
+            Verdict::Unknown { answered: false, code, .. } => {
+                Report::NotOpened { attempt: newest, reason: code, ambiguous: false }
+            }
+            Verdict::Pending { .. } | Verdict::Refused { .. } | Verdict::Unknown { answered: true, .. } => {
+                match newest.next() {
+                    Some(next) => open_now(&shared, &payment, next).await,
+                    None => {
+                        Report::NotOpened { attempt: newest, reason: "ATTEMPTS".to_owned(), ambiguous: false }
+                    }
+                }
+            }
+        }
+    };
+    let lost = Report::NotOpened { attempt: newest, reason: "LOST".to_owned(), ambiguous: true };
+    Errand { work: Box::pin(work), lost, time }
+}
+
+async fn open_now(shared: &Shared, payment: &Payment, attempt: Attempt) -> Report {
+    let parts = &shared.parts;
+    let description = match parts.catalog.find(&payment.product, &payment.tier) {
+        Some((product, tier)) => format!("{} - {}", product.name, tier.name),
+        None => payment.product.clone(),
+    };
+    let request = OpenRequest {
+        transaction: TransactionId { order: payment.id, attempt },
+        price: payment.price,
+        description,
+        buyer: payment.buyer.clone(),
+    };
+    match parts.provider.open(request).await {
+        Opened::Page { payment_url, payment_token } => Report::Opened { attempt, payment_url, payment_token },
+        Opened::Refused { reason } | Opened::NotSent { reason } => {
+            Report::NotOpened { attempt, reason, ambiguous: false }
+        }
+        Opened::Ambiguous { reason } => Report::NotOpened { attempt, reason, ambiguous: true },
+    }
+}
