@@ -50,7 +50,10 @@ pub async fn demo(options: DemoOptions, say: &mut dyn FnMut(&str)) -> Result<(),
     say("AuditShield, la démonstration / the demonstration");
     say(&format!("  boutique / shop        {shop}"));
     say(&format!("  boîte aux lettres      {}/mailbox/", stage.simulator.base_url()));
-    say(&format!("  administration         http://{}/admin/   (jeton / token: {ADMIN_TOKEN})", stage.daemon.admin));
+    say(&format!(
+        "  administration         http://{}/admin/   (jeton / token: {ADMIN_TOKEN})",
+        stage.daemon.admin
+    ));
     say(&format!("  CinetPay simulé        {}", stage.simulator.base_url()));
     say("Ctrl-C pour arrêter / to stop.");
     let Stage { daemon, simulator, mailbox, .. } = stage;
@@ -66,9 +69,10 @@ const ADMIN_TOKEN: &str = "demo-admin-token-0123456789abcdef";
 async fn raise(folder: &Path, port: u16, metrics: Metrics) -> Result<Stage, Error> {
     let local = |port: u16| TcpListener::bind(("127.0.0.1", port));
     let listeners = Listeners { public: local(port).await?, admin: local(0).await? };
-    let mailbox = mailbox::Mailbox::start(local(0).await?, mailbox::Settings::default()).await?;
+    let mailbox = mailbox::Mailbox::start(local(0).await?, mailbox::Settings::default())?;
     let options = simulator::Options { mailbox: Some(mailbox.clone()), ..simulator::Options::default() };
-    let (api_key, site_id, secret) = (options.api_key.clone(), options.site_id.clone(), options.secret.clone());
+    let (api_key, site_id, secret) =
+        (options.api_key.clone(), options.site_id.clone(), options.secret.clone());
     let simulator = simulator::start(local(0).await?, options).await?;
     let store = folder.join("store");
     std::fs::create_dir_all(folder.join("files"))?;

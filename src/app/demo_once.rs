@@ -22,11 +22,12 @@ pub(super) async fn run(stage: &Stage, say: &mut dyn FnMut(&str)) -> Result<Stri
     say("1  boutique / shop                    200");
 
     let fields = [("email", "acheteuse@example.ci"), ("name", "Awa Koné"), ("phone", "0700000000")];
-    let bought = browser.post(&format!("{shop}/buy/audit-kit/standard/"), &fields).await.map_err(Error::Demo)?;
+    let bought =
+        browser.post(&format!("{shop}/buy/audit-kit/standard/"), &fields).await.map_err(Error::Demo)?;
     let pay = location(&bought, "the purchase leads to a payment page")?;
     say("2  achat / purchase                   303 → CinetPay");
     expect(get(&browser, &pay).await?.status == 200, "the payment page opens")?;
-    let order = stage.simulator.transactions().first().map(|one| one.id.clone());
+    let order = stage.simulator.transactions().first().map(|one| one.order.transaction_id.clone());
     let order = order.ok_or_else(|| Error::Demo("CinetPay knows no transaction".to_owned()))?;
     say(&format!("3  page de paiement / payment page    200   {order}"));
 
@@ -35,11 +36,16 @@ pub(super) async fn run(stage: &Stage, say: &mut dyn FnMut(&str)) -> Result<Stri
     expect(stage.mailbox.messages().is_empty(), "nothing is delivered before the payment is confirmed")?;
     say("4  retour / return                    « Retour reçu, en attente de confirmation… »");
 
-    stage.simulator.approve(&order);
+    stage
+        .simulator
+        .approve(&order)
+        .map_err(|_| Error::Demo("the simulator refuses to approve".to_owned()))?;
     say("5  paiement approuvé / approved       webhook → check → PAID");
     let mails = stage.mailbox.wait_for(1, Duration::from_secs(STEP_SECONDS_MAX)).await;
     let mail = mails.first().ok_or_else(|| Error::Demo("no mail arrived".to_owned()))?;
-    let link = link_of(&mail.text, &shop).ok_or_else(|| Error::Demo("the mail holds no link".to_owned()))?;
+    let mail = mail.read();
+    let text = mail.text.unwrap_or_default();
+    let link = link_of(&text, &shop).ok_or_else(|| Error::Demo("the mail holds no link".to_owned()))?;
     say(&format!("6  e-mail                             {}", mail.subject));
 
     expect(get(&browser, &link).await?.status == 200, "the link's page opens and spends nothing")?;

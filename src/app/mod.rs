@@ -72,7 +72,8 @@ pub struct Listeners {
 impl Listeners {
     /// Binds the configured addresses.
     pub async fn bind(config: &Config) -> Result<Self, Error> {
-        let bind = async |address| TcpListener::bind(address).await.map_err(|why| Error::Listen(address, why));
+        let bind =
+            async |address| TcpListener::bind(address).await.map_err(|why| Error::Listen(address, why));
         Ok(Self { public: bind(config.server.listen).await?, admin: bind(config.admin.listen).await? })
     }
 }

@@ -10,13 +10,13 @@ use super::{Error, Metrics};
 use crate::actors::{Orders, Parts, Settings};
 use crate::adapters::cinetpay::client::{self, Client};
 use crate::adapters::cinetpay::signature::{Rejection, Verifier};
+use crate::adapters::keyed_hash::KeyedHash;
 use crate::adapters::limits::{ClientLimiter, client_ip};
 use crate::adapters::mailer::{self, Postman};
-use crate::adapters::keyed_hash::KeyedHash;
-use crate::adapters::token::Links;
+use crate::adapters::token::{Links, TokenError};
 use crate::config::{self, Config};
 use crate::domain::values::{OrderId, TransactionId};
-use crate::http::{AdminToken, Deps, Gate, Gates, Heard, Readiness, Seals, Unheard};
+use crate::http::{AdminToken, BadToken, Deps, Gate, Gates, Heard, Readiness, Seals, Unheard};
 use crate::ledger::Ledger;
 use crate::ports::Clock;
 
@@ -31,12 +31,17 @@ pub(super) fn links(config: &Config) -> Arc<Links> {
 }
 
 /// What the actors work with.
-pub(super) fn parts(config: &Config, ledger: Ledger, clock: Clock, links: &Arc<Links>) -> Result<Parts, Error> {
+pub(super) fn parts(
+    config: &Config,
+    ledger: Ledger,
+    clock: Clock,
+    links: &Arc<Links>,
+) -> Result<Parts, Error> {
     let provider = Client::new(client::Settings {
         api_url: config.cinetpay.api_url.clone(),
         api_key: config.cinetpay.api_key.expose().to_owned(),
         site_id: config.cinetpay.site_id.clone(),
-        notify_url: config.cinetpay.notify_url.clone(),
+        notify_url: config.cinetpay.notify_url.to_string(),
         return_url: config.cinetpay.return_url.clone(),
         channels: config.cinetpay.channels.code().to_owned(),
         connect_timeout: config.cinetpay.connect_timeout,
@@ -45,7 +50,8 @@ pub(super) fn parts(config: &Config, ledger: Ledger, clock: Clock, links: &Arc<L
         concurrency: config.cinetpay.concurrency,
     })
     .map_err(|why| Error::Adapter(why.to_string()))?;
-    let mailer = Postman::new(mail_settings(config), Arc::clone(links)).map_err(|why| Error::Adapter(why.to_string()))?;
+    let mailer = Postman::new(mail_settings(config), Arc::clone(links))
+        .map_err(|why| Error::Adapter(why.to_string()))?;
     Ok(Parts {
         ledger,
         provider: Arc::new(provider),
@@ -125,7 +131,7 @@ impl Limiters {
 
 fn gate(limiter: &Arc<ClientLimiter>) -> Gate {
     let limiter = Arc::clone(limiter);
-    Arc::new(move |client: IpAddr| limiter.check(client).map_err(|wait| Duration::from_secs(wait.0)))
+    Arc::new(move |client: IpAddr| limiter.check(client).map_err(|wait| wait.0))
 }
 
 /// What was built before the routes.
@@ -163,10 +169,11 @@ pub(super) fn deps(config: &Config, built: Built, limiters: &Limiters) -> Deps {
 
 fn seals(config: &Config, links: Arc<Links>, clock: Clock) -> Seals {
     let verifier = Verifier::new(config.cinetpay.webhook_secrets.iter().map(|secret| secret.bytes()));
+    let grant_seconds = config.download.grant_ttl.as_secs();
     let hash = KeyedHash::new(config.secret_keys.first().map_or(&[][..], |key| key.bytes()));
     Seals {
         notice: Arc::new(move |body, token| {
-            let verified = verifier.verify(body, token.map(str::as_bytes)).map_err(|why| match why {
+            let verified = verifier.verify(body, token).map_err(|why| match why {
                 Rejection::MissingToken => Unheard::Missing,
                 Rejection::BadToken => Unheard::Signature,
                 Rejection::Unreadable => Unheard::Form,
@@ -178,12 +185,33 @@ fn seals(config: &Config, links: Arc<Links>, clock: Clock) -> Seals {
                 digest: verified.digest(),
             })
         }),
-        token: Arc::new(move |token| {
-            let now = u64::try_from(clock.now().seconds()).unwrap_or(0);
-            let claim = links.read_download(token, now).ok()?;
-            Some((OrderId::parse(&claim.order).ok()?, claim.link))
+        token: {
+            let (links, clock) = (Arc::clone(&links), clock.clone());
+            Arc::new(move |token| {
+                let claim = links.read_download(token, seconds(&clock)).map_err(bad)?;
+                Ok((OrderId::parse(&claim.order).map_err(|_| BadToken::Forged)?, claim.link))
+            })
+        },
+        grant: {
+            let (links, clock) = (Arc::clone(&links), clock.clone());
+            Arc::new(move |order, link, n| links.grant_token(&order.to_string(), link, n, seconds(&clock)))
+        },
+        granted: Arc::new(move |token| {
+            let claim = links.read_grant(token, seconds(&clock), grant_seconds).map_err(bad)?;
+            Ok((OrderId::parse(&claim.order).map_err(|_| BadToken::Forged)?, claim.link))
         }),
         hash: Arc::new(move |bytes| hash.hex(bytes)),
+    }
+}
+
+fn seconds(clock: &Clock) -> u64 {
+    u64::try_from(clock.now().seconds()).unwrap_or(0)
+}
+
+fn bad(why: TokenError) -> BadToken {
+    match why {
+        TokenError::Forged | TokenError::Future => BadToken::Forged,
+        TokenError::Expired => BadToken::Expired,
     }
 }
 

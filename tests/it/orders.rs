@@ -18,7 +18,7 @@ async fn pending_is_not_failed() {
         assert_eq!(app.notify(&order).await, StatusCode::OK);
         let payment = app.until(&order, "CHECKED").await;
         assert_eq!(payment["status"], "PENDING", "{shape}");
-        app.cinetpay.approve(&order);
+        app.cinetpay.approve(&order).unwrap();
         assert_eq!(app.act(&order, "verify").await.status(), StatusCode::OK, "{shape}");
         app.until(&order, "PAID").await;
     }
@@ -31,7 +31,7 @@ async fn a_check_that_fails_is_not_a_refusal_and_recovers() {
     for kind in ["html502", "truncated", "throttle", "error500", "cut"] {
         let order = app.buy().await;
         app.settle(&order, &json!({"check_fault": {"kind": kind, "times": 1, "retry_after_s": 1}}));
-        app.cinetpay.approve(&order);
+        app.cinetpay.approve(&order).unwrap();
         assert_eq!(app.notify(&order).await, StatusCode::OK);
         app.until(&order, "DELIVERED").await;
         let kinds = app.kinds(&order).await;
@@ -46,7 +46,7 @@ async fn another_amount_or_currency_is_for_a_person() {
     for claim in [json!({"accepted_amount": "100"}), json!({"accepted_currency": "XAF"})] {
         let order = app.buy().await;
         app.settle(&order, &claim);
-        app.cinetpay.approve(&order);
+        app.cinetpay.approve(&order).unwrap();
         assert_eq!(app.notify(&order).await, StatusCode::OK);
         let payment = app.until(&order, "REVIEW").await;
         assert_eq!(payment["status"], "REVIEW", "{claim}");
@@ -69,7 +69,7 @@ async fn refused_then_accepted_is_paid_and_accepted_then_refused_stays_paid() {
     app.silent();
     let order = app.buy().await;
     app.settle(&order, &json!({"late_success_ms": 200}));
-    app.cinetpay.refuse(&order, "627");
+    app.cinetpay.refuse(&order, "627").unwrap();
     assert_eq!(app.notify(&order).await, StatusCode::OK);
     app.until(&order, "FAILED").await;
     tokio::time::sleep(Duration::from_millis(400)).await;
@@ -86,7 +86,7 @@ async fn a_lost_webhook_is_found_by_polling() {
     let app = TestApp::with(&[("AUDITSHIELD_VERIFY__FIRST_POLL", "1s")]).await;
     app.silent();
     let order = app.buy().await;
-    app.cinetpay.approve(&order);
+    app.cinetpay.approve(&order).unwrap();
     let payment = app.until(&order, "DELIVERED").await;
     assert_eq!(payment["status"], "PAID");
     assert_eq!(times(&app.kinds(&order).await, "NOTIFIED"), 0);
@@ -95,11 +95,12 @@ async fn a_lost_webhook_is_found_by_polling() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_verdict_an_order_expires_and_a_late_answer_counts() {
     let app =
-        TestApp::with(&[("AUDITSHIELD_VERIFY__FIRST_POLL", "1s"), ("AUDITSHIELD_VERIFY__HORIZON", "3s")]).await;
+        TestApp::with(&[("AUDITSHIELD_VERIFY__FIRST_POLL", "1s"), ("AUDITSHIELD_VERIFY__HORIZON", "3s")])
+            .await;
     app.silent();
     let order = app.buy().await;
     app.until(&order, "EXPIRED").await;
-    app.cinetpay.approve(&order);
+    app.cinetpay.approve(&order).unwrap();
     assert_eq!(app.notify(&order).await, StatusCode::OK);
     app.until(&order, "DELIVERED").await;
 }
@@ -108,10 +109,10 @@ async fn without_a_verdict_an_order_expires_and_a_late_answer_counts() {
 async fn mail_down_is_paid_now_and_delivered_later_once() {
     let app = TestApp::start().await;
     app.silent();
-    let refusing = Fault { step: Step::Rcpt, code: Some(451), times: Some(2), ..Fault::default() };
+    let refusing = Fault { times: Some(2), ..Fault::reply(Step::Rcpt, 451) };
     app.mailbox.set_fault(Some(refusing));
     let order = app.buy().await;
-    app.cinetpay.approve(&order);
+    app.cinetpay.approve(&order).unwrap();
     assert_eq!(app.notify(&order).await, StatusCode::OK);
     app.until(&order, "MAIL_FAILED").await;
     assert_eq!(app.order(&order).await["status"], "PAID");
@@ -123,9 +124,9 @@ async fn mail_down_is_paid_now_and_delivered_later_once() {
 async fn a_mail_refused_for_good_waits_for_a_person() {
     let app = TestApp::start().await;
     app.silent();
-    app.mailbox.set_fault(Some(Fault { step: Step::Rcpt, code: Some(550), ..Fault::default() }));
+    app.mailbox.set_fault(Some(Fault::reply(Step::Rcpt, 550)));
     let order = app.buy().await;
-    app.cinetpay.approve(&order);
+    app.cinetpay.approve(&order).unwrap();
     app.notify(&order).await;
     app.until(&order, "MAIL_FAILED").await;
     app.mailbox.set_fault(None);
@@ -138,7 +139,7 @@ async fn a_hundred_replays_write_nothing() {
     let app = TestApp::start().await;
     app.silent();
     let order = app.buy().await;
-    app.cinetpay.approve(&order);
+    app.cinetpay.approve(&order).unwrap();
     app.notify(&order).await;
     app.until(&order, "DELIVERED").await;
     let size = |app: &TestApp| -> u64 {
@@ -162,7 +163,7 @@ async fn sixteen_at_once_with_slow_checks_are_paid_in_time() {
     let mut orders = Vec::new();
     for _ in 0..16 {
         let order = app.buy().await;
-        app.cinetpay.approve(&order);
+        app.cinetpay.approve(&order).unwrap();
         orders.push(order);
     }
     let begun = Instant::now();
@@ -182,7 +183,7 @@ async fn a_timed_out_init_asks_first_and_opens_a_second_attempt() {
     let body: Value = answer.json().await.unwrap();
     let order = body["order_id"].as_str().unwrap();
     assert!(app.cinetpay.transaction(&format!("{order}R2")).is_some(), "a second attempt");
-    app.cinetpay.approve(&format!("{order}R2"));
+    app.cinetpay.approve(&format!("{order}R2")).unwrap();
     assert_eq!(app.notify(&format!("{order}R2")).await, StatusCode::OK);
     app.until(order, "DELIVERED").await;
     assert_eq!(app.kinds(order).await[..3], ["CREATED", "INIT_FAILED", "INITIATED"]);
@@ -228,7 +229,7 @@ async fn a_restart_forgets_nothing() {
     app.cinetpay.patch(&json!({"check_fault": {"kind": "html502"}})).unwrap();
     assert_eq!(app.notify(&order).await, StatusCode::OK);
     app.until(&order, "CHECKED").await;
-    app.cinetpay.approve(&order);
+    app.cinetpay.approve(&order).unwrap();
     app.cinetpay.patch(&json!({"check_fault": {"kind": "none"}})).unwrap();
     app.restart().await;
     app.until(&order, "DELIVERED").await;

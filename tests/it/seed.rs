@@ -46,7 +46,7 @@ async fn good_signature_check_refused_is_failed_and_no_delivery() {
     let app = TestApp::start().await;
     app.silent();
     let order = app.buy().await;
-    app.cinetpay.refuse(&order, "602");
+    app.cinetpay.refuse(&order, "602").unwrap();
     assert_eq!(app.notify(&order).await, StatusCode::OK);
     let payment = app.until(&order, "FAILED").await;
     assert_eq!(payment["status"], "FAILED");
@@ -58,7 +58,7 @@ async fn good_signature_check_accepted_is_paid_and_delivered() {
     let app = TestApp::start().await;
     app.silent();
     let order = app.buy().await;
-    app.cinetpay.approve(&order);
+    app.cinetpay.approve(&order).unwrap();
     assert_eq!(app.notify(&order).await, StatusCode::OK);
     let payment = app.until(&order, "DELIVERED").await;
     assert_eq!(payment["status"], "PAID");
@@ -67,7 +67,8 @@ async fn good_signature_check_accepted_is_paid_and_delivered() {
     assert_eq!(app.client.get(&link).send().await.unwrap().status(), StatusCode::OK);
     let started = app.client.post(&link).send().await.unwrap();
     assert_eq!(started.status(), StatusCode::SEE_OTHER);
-    let to = reqwest::Url::parse(&link).unwrap().join(started.headers()["location"].to_str().unwrap()).unwrap();
+    let to =
+        reqwest::Url::parse(&link).unwrap().join(started.headers()["location"].to_str().unwrap()).unwrap();
     let file = app.client.get(to).send().await.unwrap();
     assert_eq!(file.status(), StatusCode::OK);
     assert_eq!(file.bytes().await.unwrap().as_ref(), FILE);
@@ -79,7 +80,7 @@ async fn webhook_twice_is_one_delivery() {
     let app = TestApp::start().await;
     app.silent();
     let order = app.buy().await;
-    app.cinetpay.approve(&order);
+    app.cinetpay.approve(&order).unwrap();
     assert_eq!(app.notify(&order).await, StatusCode::OK);
     assert_eq!(app.notify(&order).await, StatusCode::OK);
     app.until(&order, "DELIVERED").await;

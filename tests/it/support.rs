@@ -46,7 +46,7 @@ impl TestApp {
         let catalog = "[[product]]\nslug = \"audit-kit\"\nname = \"Kit d'audit\"\n\
              [[product.tier]]\nid = \"standard\"\nname = \"Standard\"\nprice = 15000\ncurrency = \"XOF\"\nfile = \"files/kit.bin\"\n";
         std::fs::write(folder.path().join("catalog.toml"), catalog).unwrap();
-        let mailbox = Mailbox::start(listener().await, mailbox::Settings::default()).await.unwrap();
+        let mailbox = Mailbox::start(listener().await, mailbox::Settings::default()).unwrap();
         let options = simulator::Options { mailbox: Some(mailbox.clone()), ..simulator::Options::default() };
         let (key, site, secret) = (options.api_key.clone(), options.site_id.clone(), options.secret.clone());
         let cinetpay = simulator::start(listener().await, options).await.unwrap();
@@ -71,7 +71,8 @@ impl TestApp {
         for (name, value) in overrides {
             settings.insert((*name).to_owned(), (*value).to_owned());
         }
-        let client = Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
+        let client =
+            Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
         let mut app = Self {
             shop: String::new(),
             admin: String::new(),
@@ -96,8 +97,7 @@ impl TestApp {
         settings.insert("AUDITSHIELD_SERVER__PUBLIC_URL".to_owned(), format!("http://{public}"));
         settings.insert("AUDITSHIELD_ADMIN__LISTEN".to_owned(), admin.to_string());
         let config = config::load(&Given::only(settings)).unwrap_or_else(|problems| panic!("{problems}"));
-        let daemon =
-            Daemon::start(config, listeners, std::sync::Arc::new(String::new)).await.unwrap();
+        let daemon = Daemon::start(config, listeners, std::sync::Arc::new(String::new)).await.unwrap();
         self.stop = CancellationToken::new();
         let stop = self.stop.clone();
         self.running = Some(tokio::spawn(async move {
@@ -136,7 +136,10 @@ impl TestApp {
         let answer = self.buy_with(&[], &json!({"email": "awa@example.ci"})).await;
         assert_eq!(answer.status(), StatusCode::CREATED);
         let body: Value = answer.json().await.unwrap();
-        assert_eq!((&body["status"], &body["amount"], &body["currency"]), (&json!("PENDING"), &json!(15_000), &json!("XOF")));
+        assert_eq!(
+            (&body["status"], &body["amount"], &body["currency"]),
+            (&json!("PENDING"), &json!(15_000), &json!("XOF"))
+        );
         assert!(body["payment_url"].as_str().unwrap().starts_with(self.cinetpay.base_url()));
         body["order_id"].as_str().unwrap().to_owned()
     }
@@ -144,8 +147,22 @@ impl TestApp {
     /// A notification as CinetPay sends it, signed for real.
     pub fn notice(&self, transaction: &str, message: &str) -> (String, String) {
         let values = [
-            self.settings["CINETPAY_SITE_ID"].as_str(), transaction, "2026-09-29 14:13:16", "15000", "XOF", "aa", "OM",
-            "0707070707", "225", "fr", "V4", "SINGLE", "PAYMENT", "", "Kit", message,
+            self.settings["CINETPAY_SITE_ID"].as_str(),
+            transaction,
+            "2026-09-29 14:13:16",
+            "15000",
+            "XOF",
+            "aa",
+            "OM",
+            "0707070707",
+            "225",
+            "fr",
+            "V4",
+            "SINGLE",
+            "PAYMENT",
+            "",
+            "Kit",
+            message,
         ];
         let pairs = simulator::FIELDS.iter().zip(values);
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
@@ -192,7 +209,12 @@ impl TestApp {
     /// The kinds of the order's events.
     pub async fn kinds(&self, order: &str) -> Vec<String> {
         let order = self.order(order).await;
-        order["events"].as_array().unwrap().iter().map(|event| event["kind"].as_str().unwrap().to_owned()).collect()
+        order["events"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|event| event["kind"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     /// Waits until the order has an event of this kind.
@@ -200,7 +222,8 @@ impl TestApp {
         let begun = Instant::now();
         loop {
             let now = self.order(order).await;
-            if now["events"].as_array().is_some_and(|events| events.iter().any(|event| event["kind"] == kind)) {
+            if now["events"].as_array().is_some_and(|events| events.iter().any(|event| event["kind"] == kind))
+            {
                 return now;
             }
             assert!(begun.elapsed() < PATIENCE, "no {kind}: {now:#}");
@@ -220,7 +243,7 @@ impl TestApp {
     /// The link of the first mail.
     pub async fn link(&self) -> String {
         let mails = self.mailbox.wait_for(1, PATIENCE).await;
-        let text = &mails.first().expect("a mail").text;
+        let text = mails.first().expect("a mail").read().text.expect("a text part");
         let start = text.find(&format!("{}/download/", self.shop)).expect("a link in the mail");
         text[start..].split_whitespace().next().unwrap().to_owned()
     }
