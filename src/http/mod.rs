@@ -14,6 +14,7 @@ mod claims;
 mod cors;
 mod download;
 mod file;
+mod meter;
 mod money;
 mod ops;
 mod pages;
@@ -29,6 +30,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use subtle::ConstantTimeEq;
+use tokio::time::Instant;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::HeaderMap;
@@ -43,11 +45,14 @@ use crate::ledger::Ledger;
 use crate::ports::Clock;
 use answer::Problem;
 use call::Call;
-pub use download::GRANT_SECONDS_MAX;
 pub use ops::Readiness;
 
 /// A rate limit: `Err` holds the seconds until the client may try again.
 pub type Gate = Arc<dyn Fn(IpAddr) -> Result<(), u64> + Send + Sync>;
+/// The client behind a connection's peer and a request's headers.
+pub type ClientOf = Arc<dyn Fn(&HeaderMap, IpAddr) -> IpAddr + Send + Sync>;
+/// A keyed hash, in hex.
+pub type Hash = Arc<dyn Fn(&[u8]) -> String + Send + Sync>;
 /// Verifies and reads a notification: raw body and `x-token`.
 pub type ReadNotice = Arc<dyn Fn(&[u8], Option<&[u8]>) -> Result<Heard, Unheard> + Send + Sync>;
 /// Reads a signed address: the order and its link's number.
@@ -90,10 +95,10 @@ pub struct Seals {
     pub token: ReadToken,
     /// Signs the address of a started download.
     pub grant: SignGrant,
-    /// Reads it again, for at most [`GRANT_SECONDS_MAX`].
+    /// Reads it again, while it may be resumed. It outlives the link's expiry on purpose.
     pub granted: ReadToken,
     /// A keyed hash (HMAC-SHA256 with a key of its own, in hex): idempotency keys and sessions.
-    pub hash: Arc<dyn Fn(&[u8]) -> String + Send + Sync>,
+    pub hash: Hash,
 }
 
 /// A notification with a valid signature.
@@ -130,7 +135,7 @@ pub enum BadToken {
 /// Rate limits by client.
 pub struct Gates {
     /// Who the client is: the connection's peer, or what a trusted proxy says of it.
-    pub client: Arc<dyn Fn(&HeaderMap, IpAddr) -> IpAddr + Send + Sync>,
+    pub client: ClientOf,
     /// Purchases.
     pub buy: Gate,
     /// Notifications without a valid signature. Valid ones are never limited.
@@ -199,7 +204,12 @@ pub fn public_routes(deps: &Arc<Deps>) -> BoxedFilter<(Response,)> {
         .then(move |call: Call| {
             let site = Arc::clone(&site);
             // Boxed: one route's future must not make every connection as large as the largest of them.
-            Box::pin(async move { public(&site, call).await })
+            Box::pin(async move {
+                let since = Instant::now();
+                let answer = public(&site, call).await;
+                meter::answered("public", since, &answer);
+                answer
+            })
         })
         .boxed()
 }
@@ -250,7 +260,12 @@ pub fn admin_routes(deps: &Arc<Deps>) -> BoxedFilter<(Response,)> {
     call::calls()
         .then(move |call: Call| {
             let office = Arc::clone(&office);
-            Box::pin(async move { admin::route(&office, call).await })
+            Box::pin(async move {
+                let since = Instant::now();
+                let answer = admin::route(&office, call).await;
+                meter::answered("admin", since, &answer);
+                answer
+            })
         })
         .boxed()
 }
