@@ -8,4 +8,5 @@ pub mod browser;
 pub mod cinetpay;
 pub mod keyed_hash;
 pub mod limits;
+pub mod mailer;
 pub mod token;

@@ -41,7 +41,7 @@ pub(super) fn parts(
         api_url: config.cinetpay.api_url.clone(),
         api_key: config.cinetpay.api_key.expose().to_owned(),
         site_id: config.cinetpay.site_id.clone(),
-        notify_url: config.cinetpay.notify_url.clone(),
+        notify_url: config.cinetpay.notify_url.to_string(),
         return_url: config.cinetpay.return_url.clone(),
         channels: config.cinetpay.channels.code().to_owned(),
         connect_timeout: config.cinetpay.connect_timeout,

@@ -1,0 +1,173 @@
+//! What a delivery mail says. Equal letters make identical bytes: no clock, no chance.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use askama::Template;
+use lettre::Address;
+use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
+use lettre::message::{Mailbox, Message, MultiPart, SinglePart};
+
+use super::words::{self, one_line, short_line};
+use super::{PostmanError, Settings};
+use crate::adapters::token::Links;
+use crate::domain::values::{Email, Lang, OrderId};
+use crate::ports::Letter;
+
+/// Everything about the sender that each mail repeats.
+#[derive(Debug)]
+pub(super) struct Stationery {
+    from: Mailbox,
+    reply_to: Option<Mailbox>,
+    shop: String,
+    /// The shop's address without a final slash.
+    public: String,
+    /// Right of the `@` in Message-IDs, and our name towards the mail server.
+    host: String,
+    links: Arc<Links>,
+}
+
+/// A mail ready to leave.
+pub(super) struct Mail {
+    /// The order it delivers.
+    pub(super) order: OrderId,
+    /// The recipient of the envelope.
+    pub(super) to: Address,
+    /// `<order>.<link>`: left of the `@` in the Message-ID.
+    pub(super) name: String,
+    /// Headers and body, with CRLF and in ASCII.
+    pub(super) raw: Vec<u8>,
+}
+
+/// Why a letter cannot be written. No address in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unwritable {
+    /// The recipient's address does not fit a mail header.
+    #[error("ADDRESS")]
+    Address,
+    /// A template or a header failed.
+    #[error("TEMPLATE")]
+    Template,
+}
+
+#[derive(Template)]
+#[template(path = "delivery.fr.txt")]
+struct TextFr<'a>(&'a Contents);
+#[derive(Template)]
+#[template(path = "delivery.fr.html")]
+struct HtmlFr<'a>(&'a Contents);
+#[derive(Template)]
+#[template(path = "delivery.en.txt")]
+struct TextEn<'a>(&'a Contents);
+#[derive(Template)]
+#[template(path = "delivery.en.html")]
+struct HtmlEn<'a>(&'a Contents);
+
+/// What the templates fill in.
+struct Contents {
+    shop: String,
+    product: String,
+    tier: String,
+    amount: String,
+    link: String,
+    expires: String,
+    downloads: String,
+    order: String,
+    answers: bool,
+}
+
+impl Stationery {
+    pub(super) fn new(settings: &Settings, links: Arc<Links>) -> Result<Self, PostmanError> {
+        let shop = short_line(&settings.from_name);
+        let name = Some(shop.clone()).filter(|name| !name.is_empty());
+        let from = Mailbox::new(name, address(&settings.from).ok_or(PostmanError::Sender)?);
+        let reply_to = match &settings.reply_to {
+            Some(email) => Some(Mailbox::new(None, address(email).ok_or(PostmanError::Sender)?)),
+            None => None,
+        };
+        let host = settings.public_url.domain().unwrap_or(from.email.domain()).to_ascii_lowercase();
+        let public = settings.public_url.as_str().trim_end_matches('/').to_owned();
+        Ok(Self { from, reply_to, shop, public, host, links })
+    }
+
+    /// The sender of the envelope.
+    pub(super) fn sender(&self) -> Address {
+        self.from.email.clone()
+    }
+
+    /// Our name towards the mail server.
+    pub(super) fn host(&self) -> String {
+        self.host.clone()
+    }
+
+    /// The mail for this letter.
+    pub(super) fn write(&self, letter: &Letter) -> Result<Mail, Unwritable> {
+        let to = address(&letter.buyer.email).ok_or(Unwritable::Address)?;
+        let contents = self.contents(letter);
+        let (text, html) = match letter.lang() {
+            Lang::Fr => (TextFr(&contents).render(), HtmlFr(&contents).render()),
+            Lang::En => (TextEn(&contents).render(), HtmlEn(&contents).render()),
+        };
+        let text = text.map_err(|_| Unwritable::Template)?;
+        let html = html.map_err(|_| Unwritable::Template)?;
+        let product = short_line(&letter.product);
+        let (subject, language) = match letter.lang() {
+            Lang::Fr => (format!("Votre téléchargement\u{a0}: {product}"), "fr"),
+            Lang::En => (format!("Your download: {product}"), "en"),
+        };
+        let name = format!("{}.{}", letter.order, letter.link.number);
+        let seconds = u64::try_from(letter.link.issued_at.seconds()).unwrap_or(0);
+        let mut builder = Message::builder()
+            .from(self.from.clone())
+            .to(Mailbox::new(None, to.clone()))
+            .subject(subject)
+            .date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+            .message_id(Some(format!("<{name}@{}>", self.host)))
+            // No answering machine should write back (RFC 3834, 5; the second is Exchange's).
+            .raw_header(plain_header("Auto-Submitted", "auto-generated"))
+            .raw_header(plain_header("X-Auto-Response-Suppress", "All"))
+            .raw_header(plain_header("Content-Language", language));
+        if let Some(reply_to) = &self.reply_to {
+            builder = builder.reply_to(reply_to.clone());
+        }
+        // `=_` cannot occur in quoted-printable text (RFC 2045, 6.7), so the boundary never does.
+        let parts = MultiPart::alternative()
+            .boundary(format!("=_{name}"))
+            .singlepart(part(ContentType::TEXT_PLAIN, text))
+            .singlepart(part(ContentType::TEXT_HTML, html));
+        let message = builder.multipart(parts).map_err(|_| Unwritable::Template)?;
+        Ok(Mail { order: letter.order, to, name, raw: message.formatted() })
+    }
+
+    fn contents(&self, letter: &Letter) -> Contents {
+        let lang = letter.lang();
+        let order = letter.order.to_string();
+        let seconds = u64::try_from(letter.link.issued_at.seconds()).unwrap_or(0);
+        let token = self.links.download_token(&order, letter.link.number, seconds);
+        Contents {
+            shop: self.shop.clone(),
+            product: one_line(&letter.product),
+            tier: one_line(&letter.tier),
+            amount: words::amount(letter.price, lang),
+            link: format!("{}/download/{token}/", self.public),
+            expires: words::moment(letter.link.expires_at, lang),
+            downloads: words::downloads(letter.link.max_downloads, lang),
+            order,
+            answers: self.reply_to.is_some(),
+        }
+    }
+}
+
+fn address(email: &Email) -> Option<Address> {
+    email.expose().parse().ok()
+}
+
+/// A header whose value is ours, ASCII and short.
+fn plain_header(name: &'static str, value: &str) -> HeaderValue {
+    HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned())
+}
+
+/// Quoted-printable whatever the text: readable in the raw, and no line too long for SMTP.
+fn part(kind: ContentType, text: String) -> SinglePart {
+    SinglePart::builder().header(kind).header(ContentTransferEncoding::QuotedPrintable).body(text)
+}

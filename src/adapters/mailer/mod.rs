@@ -1,0 +1,185 @@
+//! The delivery mail: composed once per letter, handed to a mail server, a folder or a list in memory.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use url::Url;
+
+use self::letter::Stationery;
+use self::smtp::Smtp;
+use super::token::Links;
+use crate::domain::values::{Email, OrderId};
+use crate::ports::{Letter, Mailer, PortFuture, Posted};
+
+mod folder;
+mod letter;
+mod smtp;
+#[cfg(test)]
+mod tests;
+mod words;
+
+/// Mails kept by [`Route::Memory`]; beyond it the oldest is forgotten.
+pub const MEMORY_MAILS_MAX: usize = 1000;
+
+/// Where mails go, and what they say of the sender.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How mails leave.
+    pub route: Route,
+    /// The sender's address.
+    pub from: Email,
+    /// The sender's name, which also signs the mail.
+    pub from_name: String,
+    /// Where answers go, if not to the sender.
+    pub reply_to: Option<Email>,
+    /// The address of the shop: the mailed link starts with it.
+    pub public_url: Url,
+    /// For one mail, from waiting for a connection to the server's final word.
+    pub timeout: Duration,
+    /// Connections open to the mail server at once, and kept for the next mails. Zero counts as one.
+    pub connections_max: u32,
+}
+
+/// How mails leave.
+#[derive(Debug, Clone)]
+pub enum Route {
+    /// Over SMTP (RFC 5321).
+    Smtp(SmtpServer),
+    /// As `<order>.<link>.eml` files in this folder, which is made if need be.
+    File(PathBuf),
+    /// Into this list, newest last, at most [`MEMORY_MAILS_MAX`].
+    Memory(Arc<Mutex<Vec<Parcel>>>),
+}
+
+/// A mail that was kept in memory.
+#[derive(Debug, Clone)]
+pub struct Parcel {
+    /// The order it delivers.
+    pub order: OrderId,
+    /// The recipient.
+    pub to: Email,
+    /// Headers and body, with CRLF.
+    pub raw: Vec<u8>,
+}
+
+/// A mail server.
+#[derive(Clone)]
+pub struct SmtpServer {
+    /// Its name or address; its certificate must bear it.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How the conversation is protected.
+    pub tls: Tls,
+    /// User and password, if it wants them.
+    pub login: Option<(String, String)>,
+}
+
+impl std::fmt::Debug for SmtpServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // User and password stay out of logs.
+        f.debug_struct("SmtpServer")
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .field("tls", &self.tls)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a conversation with a mail server is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tls {
+    /// TLS from the first byte (RFC 8314, usually port 465).
+    Implicit,
+    /// STARTTLS or no mail (usually port 587).
+    Required,
+    /// STARTTLS where the server offers it. A login is never sent in clear to another machine.
+    Opportunistic,
+    /// Not at all.
+    None,
+}
+
+/// Why no postman could be made of the settings.
+#[derive(Debug, thiserror::Error)]
+pub enum PostmanError {
+    /// The sender's address, or the one for answers, does not fit a mail header.
+    #[error("the sender's address does not fit a mail header")]
+    Sender,
+    /// TLS cannot be set up for this server's name.
+    #[error("TLS cannot be set up for the mail server: {0}")]
+    Tls(String),
+}
+
+/// Composes and sends delivery mails. Made once, shared.
+#[derive(Debug)]
+pub struct Postman {
+    stationery: Stationery,
+    way: Way,
+}
+
+#[derive(Debug)]
+enum Way {
+    Smtp(Box<Smtp>),
+    Folder(PathBuf),
+    Memory(Arc<Mutex<Vec<Parcel>>>),
+}
+
+impl Postman {
+    /// Checks the settings; the mail server is not asked yet. `links` signs the mailed links.
+    pub fn new(settings: Settings, links: Arc<Links>) -> Result<Self, PostmanError> {
+        let stationery = Stationery::new(&settings, links)?;
+        let way = match settings.route {
+            Route::Smtp(server) => {
+                let connections = settings.connections_max.max(1);
+                let sender = stationery.sender();
+                let smtp = Smtp::new(server, sender, stationery.host(), settings.timeout, connections)?;
+                Way::Smtp(Box::new(smtp))
+            }
+            Route::File(folder) => Way::Folder(folder),
+            Route::Memory(list) => Way::Memory(list),
+        };
+        Ok(Self { stationery, way })
+    }
+
+    async fn post(&self, letter: &Letter) -> Posted {
+        let mail = match self.stationery.write(letter) {
+            Ok(mail) => mail,
+            // The letter will not be another one next time.
+            Err(reason) => return Posted::Refused { reason: reason.to_string() },
+        };
+        match &self.way {
+            Way::Smtp(smtp) => smtp.deliver(&mail).await,
+            Way::Folder(folder) => folder::keep(folder, &mail).await,
+            Way::Memory(list) => {
+                let mut list = list.lock().unwrap_or_else(PoisonError::into_inner);
+                if list.len() >= MEMORY_MAILS_MAX {
+                    list.remove(0);
+                }
+                list.push(Parcel { order: letter.order, to: letter.buyer.email.clone(), raw: mail.raw });
+                Posted::Accepted
+            }
+        }
+    }
+}
+
+impl Mailer for Postman {
+    fn send(&self, letter: Letter) -> PortFuture<'_, Posted> {
+        Box::pin(async move {
+            let posted = self.post(&letter).await;
+            let outcome = match &posted {
+                Posted::Accepted => "accepted",
+                Posted::Refused { reason } => {
+                    tracing::warn!(order = %letter.order, reason, "the mail server refused a delivery mail");
+                    "refused"
+                }
+                Posted::Unavailable { reason } => {
+                    tracing::info!(order = %letter.order, reason, "a delivery mail could not be handed over");
+                    "unavailable"
+                }
+            };
+            metrics::counter!("auditshield_mails_total", "outcome" => outcome).increment(1);
+            posted
+        })
+    }
+}
