@@ -49,16 +49,17 @@ pub use ops::Readiness;
 
 /// A rate limit: `Err` holds the seconds until the client may try again.
 pub type Gate = Arc<dyn Fn(IpAddr) -> Result<(), u64> + Send + Sync>;
-/// The client behind a connection's peer and a request's headers.
-pub type ClientOf = Arc<dyn Fn(&HeaderMap, IpAddr) -> IpAddr + Send + Sync>;
-/// A keyed hash, in hex.
-pub type Hash = Arc<dyn Fn(&[u8]) -> String + Send + Sync>;
 /// Verifies and reads a notification: raw body and `x-token`.
 pub type ReadNotice = Arc<dyn Fn(&[u8], Option<&[u8]>) -> Result<Heard, Unheard> + Send + Sync>;
 /// Reads a signed address: the order and its link's number.
 pub type ReadToken = Arc<dyn Fn(&str) -> Result<(OrderId, u32), BadToken> + Send + Sync>;
 /// Signs the address of a download: the order, its link's number, which of the link's downloads.
 pub type SignGrant = Arc<dyn Fn(OrderId, u32, u32) -> String + Send + Sync>;
+
+/// A keyed hash, in hex.
+pub type KeyedHash = Arc<dyn Fn(&[u8]) -> String + Send + Sync>;
+/// Finds the client's address: the connection's peer, or what a trusted proxy says of it.
+pub type FindClient = Arc<dyn Fn(&HeaderMap, IpAddr) -> IpAddr + Send + Sync>;
 
 /// Everything the routes need. Why closures: the adapters know the cryptography and the limits, and nothing here
 /// may name them.
@@ -98,7 +99,7 @@ pub struct Seals {
     /// Reads it again, while it may be resumed. It outlives the link's expiry on purpose.
     pub granted: ReadToken,
     /// A keyed hash (HMAC-SHA256 with a key of its own, in hex): idempotency keys and sessions.
-    pub hash: Hash,
+    pub hash: KeyedHash,
 }
 
 /// A notification with a valid signature.
@@ -135,7 +136,7 @@ pub enum BadToken {
 /// Rate limits by client.
 pub struct Gates {
     /// Who the client is: the connection's peer, or what a trusted proxy says of it.
-    pub client: ClientOf,
+    pub client: FindClient,
     /// Purchases.
     pub buy: Gate,
     /// Notifications without a valid signature. Valid ones are never limited.
