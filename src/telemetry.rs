@@ -50,6 +50,13 @@ pub const METRICS: &[(Kind, &str, &str)] = &[
     (Kind::Counter, "auditshield_mails_total", "Mails by outcome."),
     (Kind::Counter, "auditshield_downloads_total", "Downloads started or refused, by outcome."),
     (Kind::Gauge, "auditshield_http_connections", "Connections open, by listener."),
+    (Kind::Counter, "auditshield_http_requests_total", "Requests by listener and status class."),
+    (
+        Kind::Seconds,
+        "auditshield_http_request_duration_seconds",
+        "How long a request took, to the answer's head.",
+    ),
+    (Kind::Counter, "auditshield_refused_requests_total", "Requests refused, by reason."),
     (Kind::Counter, "auditshield_journal_commits_total", "Commits, by outcome."),
     (Kind::Size, "auditshield_journal_batch_size", "Commits per write and sync."),
     (Kind::Seconds, "auditshield_journal_sync_seconds", "How long a sync took."),

@@ -16,8 +16,6 @@ use crate::domain::input::Input;
 use crate::domain::payment::{Link, LinkState, Payment, Sale, Status};
 use crate::domain::values::OrderId;
 
-/// How long a started download may be resumed, in seconds. It outlives the link's expiry on purpose.
-pub const GRANT_SECONDS_MAX: u64 = 3600;
 /// Keeps links and files out of search engines.
 pub(crate) const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
 

@@ -14,6 +14,7 @@ mod claims;
 mod cors;
 mod download;
 mod file;
+mod meter;
 mod money;
 mod ops;
 mod pages;
@@ -29,6 +30,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use subtle::ConstantTimeEq;
+use tokio::time::Instant;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::HeaderMap;
@@ -43,7 +45,6 @@ use crate::ledger::Ledger;
 use crate::ports::Clock;
 use answer::Problem;
 use call::Call;
-pub use download::GRANT_SECONDS_MAX;
 pub use ops::Readiness;
 
 /// A rate limit: `Err` holds the seconds until the client may try again.
@@ -95,7 +96,7 @@ pub struct Seals {
     pub token: ReadToken,
     /// Signs the address of a started download.
     pub grant: SignGrant,
-    /// Reads it again, for at most [`GRANT_SECONDS_MAX`].
+    /// Reads it again, while it may be resumed. It outlives the link's expiry on purpose.
     pub granted: ReadToken,
     /// A keyed hash (HMAC-SHA256 with a key of its own, in hex): idempotency keys and sessions.
     pub hash: KeyedHash,
@@ -204,7 +205,12 @@ pub fn public_routes(deps: &Arc<Deps>) -> BoxedFilter<(Response,)> {
         .then(move |call: Call| {
             let site = Arc::clone(&site);
             // Boxed: one route's future must not make every connection as large as the largest of them.
-            Box::pin(async move { public(&site, call).await })
+            Box::pin(async move {
+                let since = Instant::now();
+                let answer = public(&site, call).await;
+                meter::answered("public", since, &answer);
+                answer
+            })
         })
         .boxed()
 }
@@ -255,7 +261,12 @@ pub fn admin_routes(deps: &Arc<Deps>) -> BoxedFilter<(Response,)> {
     call::calls()
         .then(move |call: Call| {
             let office = Arc::clone(&office);
-            Box::pin(async move { admin::route(&office, call).await })
+            Box::pin(async move {
+                let since = Instant::now();
+                let answer = admin::route(&office, call).await;
+                meter::answered("admin", since, &answer);
+                answer
+            })
         })
         .boxed()
 }
