@@ -1,2 +1,5 @@
 //! AuditShield: the command.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    auditshield::cli::main()
+}

@@ -167,6 +167,11 @@ pub struct Orders {
     patience: Duration,
 }
 
+/// The actors did not start.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct StartError(#[from] ractor::SpawnErr);
+
 /// The running actors. Ends when the roster or the alarm does, which is a fault unless a drain asked for it.
 pub struct Running {
     roster: tokio::task::JoinHandle<()>,
@@ -185,13 +190,13 @@ impl Running {
 
 impl Orders {
     /// Starts the roster, its seats and the alarm.
-    pub async fn start(parts: Parts) -> Result<(Self, Running), ractor::SpawnErr> {
+    pub async fn start(parts: Parts) -> Result<(Self, Running), StartError> {
         let settings = parts.settings.clone();
         let shared = Shared::of(parts);
         Self::launch(shared, settings).await
     }
 
-    async fn launch(shared: Arc<Shared>, settings: Settings) -> Result<(Self, Running), ractor::SpawnErr> {
+    async fn launch(shared: Arc<Shared>, settings: Settings) -> Result<(Self, Running), StartError> {
         let (roster, roster_task) = Actor::spawn(None, roster::Roster, Arc::clone(&shared)).await?;
         let (alarm, alarm_task) = Actor::spawn(None, alarm::Alarm, (shared, roster.clone())).await?;
         // A dead roster drops the message, which the caller sees as `Gone`.

@@ -163,8 +163,8 @@ impl Embedded {
             Trouble::Closed => AppendError::Closed.to_string(),
         });
         let full = self.permits.available_permits() == 0;
-        let lag = (full || self.indexer.failing.load(Ordering::Acquire))
-            .then(|| "l'index ne suit pas / the index does not keep up".to_owned());
+        // An index that fails is no reason by itself: reads see the overlay, and the journal commits.
+        let lag = full.then(|| "l'index ne suit pas / the index does not keep up".to_owned());
         let reason = trouble.or(lag);
         Health {
             can_commit: reason.is_none(),

@@ -88,7 +88,7 @@ pub(super) struct Opened {
 pub(super) fn open_index(folder: &Folder, medium: &Medium, store: &Path) -> Result<Opened, OpenError> {
     let path = folder.path();
     let has_history = medium.list().is_ok_and(|segments| {
-        segments.iter().any(|&first| medium.open_read(first).and_then(|s| s.len()).is_ok_and(|len| len > 0))
+        segments.iter().any(|&first| medium.open_read(first).and_then(|s| s.size()).is_ok_and(|len| len > 0))
     });
     if folder.lost_power() {
         discard(folder, store, "the machine restarted while it was open, or it is of unknown origin")?;

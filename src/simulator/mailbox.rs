@@ -45,6 +45,15 @@ pub struct Mail {
     pub raw: Vec<u8>,
 }
 
+impl Mail {
+    /// Its subject and its parts, decoded.
+    pub fn read(&self) -> Readable {
+        super::mailbox_mime::read(&self.raw)
+    }
+}
+
+pub use super::mailbox_mime::Readable;
+
 /// A step of the conversation, where a fault can strike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -9,15 +9,15 @@ const PARTS_MAX: usize = 50;
 
 /// What a person wants to see of a mail.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Readable {
+pub struct Readable {
     /// Decoded `Subject`.
-    pub(super) subject: String,
+    pub subject: String,
     /// `Message-ID` with its angle brackets.
-    pub(super) message_id: String,
+    pub message_id: String,
     /// First `text/plain` part.
-    pub(super) text: Option<String>,
+    pub text: Option<String>,
     /// First `text/html` part.
-    pub(super) html: Option<String>,
+    pub html: Option<String>,
 }
 
 /// Reads a raw mail.

@@ -1,5 +1,7 @@
 //! The ledger on a real disk: commits, restarts, damage.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;

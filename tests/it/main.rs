@@ -3,4 +3,7 @@
 
 mod ledger;
 mod mailbox;
+mod orders;
+mod seed;
 mod simulator;
+mod support;

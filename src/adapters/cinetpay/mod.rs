@@ -1,6 +1,8 @@
-//! CinetPay checkout v2: webhook signatures, and what the check's answers mean.
+//! CinetPay checkout v2: the client, webhook signatures, and what the answers mean.
 
+pub mod answer;
 pub mod breaker;
+pub mod client;
 pub mod request;
 pub mod signature;
 pub mod verdict;

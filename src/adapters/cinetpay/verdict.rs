@@ -32,7 +32,11 @@ pub fn classify(http: u16, body: &[u8], retry_after: Option<Duration>) -> Verdic
     let Ok(answer) = serde_json::from_slice::<Answer>(body) else {
         return unknown(format!("http {http} unreadable"), false);
     };
-    let code = answer.code.as_ref().and_then(word).unwrap_or_default();
+    let code = match &answer.code {
+        // JSON has no number `00`: a code sent as a number loses its first digit.
+        Some(Value::Number(zero)) if zero.as_u64() == Some(0) => "00".to_owned(),
+        code => code.as_ref().and_then(word).unwrap_or_default(),
+    };
     if !(200..300).contains(&http) {
         return unknown(if code.is_empty() { format!("http {http}") } else { code }, http < 500);
     }
@@ -55,7 +59,7 @@ pub fn classify(http: u16, body: &[u8], retry_after: Option<Duration>) -> Verdic
 }
 
 /// A string or a number as trimmed, bounded text; nothing for anything else and for blanks.
-fn word(value: &Value) -> Option<String> {
+pub(super) fn word(value: &Value) -> Option<String> {
     let text = match value {
         Value::String(text) => text.trim().to_owned(),
         Value::Number(number) => number.to_string(),
@@ -84,6 +88,8 @@ mod tests {
         let paid = r#"{"code":"00","data":{"status":"ACCEPTED","amount":"100","currency":"XOF"}}"#;
         check(200, paid, "accepted Some(100)");
         check(200, &paid.replace("\"100\"", "100"), "accepted Some(100)");
+        check(200, &paid.replace("\"00\"", "0"), "accepted Some(100)");
+        check(200, &paid.replace("\"00\"", "\"0\""), "pending 0");
         check(200, r#"{"code":"00","data":{"status":"ACCEPTED"}}"#, "accepted None");
         check(200, r#"{"code":"627","data":{"status":"REFUSED"}}"#, "refused 627");
         check(200, r#"{"code":627,"data":{"status":"REFUSED"}}"#, "refused 627");
@@ -117,6 +123,7 @@ mod tests {
         check(404, r#"{"code":"627","data":{"status":"REFUSED"}}"#, "unknown 627 true");
         check(429, "{}", "unknown http 429 true");
         check(500, paid, "unknown 00 false");
+        check(403, "<html>Error 1010</html>", "unknown http 403 unreadable false");
         check(200, "<html>", "unknown http 200 unreadable false");
         check(200, &paid[..40], "unknown http 200 unreadable false");
     }

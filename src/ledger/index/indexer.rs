@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use metrics::gauge;
@@ -19,8 +19,11 @@ const BATCH_CHANGES_MAX: usize = 1024;
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 /// After a failed write the next try comes after this.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// After so many failures in a row, with a healthy journal, only a restart (and a rebuild) helps.
-const FAILURES_MAX: u32 = 5;
+/// One failure in so many is logged.
+const FAILURES_PER_WARNING: u32 = 60;
+/// sled 0.34 takes no write any more after one that failed. Journal and overlay carry on alone; once the overlay
+/// holds so many changes and the journal is healthy, the process restarts, which replays them into a fresh sled.
+const OVERLAY_CHANGES_MAX: usize = 8 * 1024;
 /// Idempotency keys are honoured for this long.
 pub(crate) const REQUEST_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Idempotency keys forgotten per checkpoint, at most.
@@ -47,8 +50,6 @@ pub(crate) struct Indexer {
 pub(crate) struct IndexerState {
     /// The last seq in sled.
     pub(crate) applied_seq: AtomicU64,
-    /// Its last write failed.
-    pub(crate) failing: AtomicBool,
 }
 
 impl Indexer {
@@ -62,7 +63,8 @@ impl Indexer {
             if let Err(error) = self.take_in(&changes) {
                 failures += 1;
                 self.failed(&error, failures);
-                if failures >= FAILURES_MAX && self.overlay.lock().closing {
+                if self.overlay.lock().closing {
+                    // The next start replays what is missing.
                     return;
                 }
                 std::thread::sleep(RETRY_AFTER);
@@ -83,7 +85,6 @@ impl Indexer {
     fn take_in(&self, changes: &[super::Change]) -> Result<(), IndexError> {
         self.index.apply(changes)?;
         self.overlay.forget(changes.len());
-        self.state.failing.store(false, Ordering::Release);
         if let Some(last) = changes.last() {
             self.state.applied_seq.store(last.applied.seq, Ordering::Release);
         }
@@ -93,9 +94,10 @@ impl Indexer {
     }
 
     fn failed(&self, error: &IndexError, failures: u32) {
-        self.state.failing.store(true, Ordering::Release);
-        warn!(%error, failures, "the index could not be written; commits stay in the journal and in memory");
-        if failures == FAILURES_MAX && self.journal.trouble().is_none() {
+        if failures % FAILURES_PER_WARNING == 1 {
+            warn!(%error, failures, "the index cannot be written; commits stay in the journal and in memory");
+        }
+        if self.overlay.pending() > OVERLAY_CHANGES_MAX && self.journal.trouble().is_none() {
             error!("the index stays unwritable although the disk has room: restarting to rebuild it");
             (self.on_fatal)("the index is unwritable");
         }

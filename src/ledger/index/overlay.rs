@@ -58,6 +58,11 @@ impl Overlay {
         self.grown.notify_one();
     }
 
+    /// Changes not yet in sled.
+    pub(crate) fn pending(&self) -> usize {
+        self.lock().pending.len()
+    }
+
     /// No further change will come; the indexer ends when all are taken in.
     pub(crate) fn close(&self) {
         self.lock().closing = true;

@@ -132,7 +132,7 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
 
 impl Segment {
     /// Its length in bytes.
-    pub fn len(&self) -> io::Result<u64> {
+    pub fn size(&self) -> io::Result<u64> {
         match self {
             Segment::File(file) => Ok(file.metadata()?.len()),
             Segment::Memory(memory, first) => memory.len(*first),

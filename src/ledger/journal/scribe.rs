@@ -224,7 +224,7 @@ impl Scribe {
 impl Tail {
     /// Cuts a failed write off, durably: a commit answered "did not happen" must not reappear after a crash.
     fn undo(&self, error: &io::Error) -> Failure {
-        let cut = match self.segment.len() {
+        let cut = match self.segment.size() {
             Ok(len) if len == self.len => return Failure::Undone(outcome_of(error)),
             Ok(_) => self.segment.truncate(self.len).and_then(|()| self.segment.sync()),
             Err(error) => Err(error),

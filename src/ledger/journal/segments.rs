@@ -107,7 +107,7 @@ pub(crate) fn scan(
 /// Everything from `offset` to the end of a segment.
 pub(crate) fn rest(medium: &Medium, first: u64, offset: u64) -> io::Result<Vec<u8>> {
     let segment = medium.open_read(first)?;
-    let mut bytes = vec![0; usize::try_from(segment.len()?.saturating_sub(offset)).unwrap_or(usize::MAX)];
+    let mut bytes = vec![0; usize::try_from(segment.size()?.saturating_sub(offset)).unwrap_or(usize::MAX)];
     let mut filled = 0;
     while filled < bytes.len() {
         match segment.read_at(&mut bytes[filled..], offset + filled as u64)? {

@@ -1,0 +1,136 @@
+//! A client of our own admin API, for the command line.
+
+use std::time::Duration;
+
+use reqwest::{Client, RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+
+use crate::config::{Admin, Secret};
+use crate::domain::values::OrderId;
+
+/// For a whole question and answer: `verify` waits for CinetPay.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// Largest answer read, in bytes.
+const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Most of an error's text that is shown, in characters.
+const DETAIL_CHARS_MAX: usize = 500;
+
+/// Talks to a running daemon.
+pub struct AdminApi {
+    http: Client,
+    base: String,
+    token: Secret,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// No daemon listens there.
+    #[error("{0}: le service ne répond pas — lancez auditshield serve / no answer — is the daemon running?")]
+    Unreachable(String),
+    /// It cannot take the order now.
+    #[error("le service est occupé ({0}) — réessayez / the daemon is busy — try again")]
+    Busy(String),
+    /// It does not know our token.
+    #[error(
+        "AUDITSHIELD_ADMIN__TOKEN: refusé par le service — mettez le même des deux côtés / refused by the daemon — use the same on both sides"
+    )]
+    Denied,
+    /// It said no.
+    #[error("{status}: {detail}")]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// Its reason.
+        detail: String,
+    },
+    /// It answered something that is not JSON, or too much of it.
+    #[error("réponse illisible du service / unreadable answer from the daemon")]
+    Unreadable,
+}
+
+impl AdminApi {
+    /// A client for the listener and token of `[admin]`.
+    ///
+    /// # Errors
+    /// [`ApiError::Unreachable`] when the HTTP client cannot be built.
+    pub fn new(admin: &Admin) -> Result<Self, ApiError> {
+        // An already installed provider serves just as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let base = format!("http://{}", admin.reachable());
+        let http = Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(TIMEOUT)
+            .build()
+            .map_err(|_| ApiError::Unreachable(base.clone()))?;
+        Ok(Self { http, base, token: admin.token.clone() })
+    }
+
+    /// One page of orders, newest first.
+    ///
+    /// # Errors
+    /// See [`ApiError`].
+    pub async fn list(
+        &self,
+        status: Option<&str>,
+        q: Option<&str>,
+        cursor: Option<&str>,
+    ) -> Result<Value, ApiError> {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        for (key, value) in [("status", status), ("q", q), ("cursor", cursor)] {
+            if let Some(value) = value {
+                query.append_pair(key, value);
+            }
+        }
+        self.answer(self.http.get(format!("{}/api/orders?{}", self.base, query.finish()))).await
+    }
+
+    /// One order with its history.
+    ///
+    /// # Errors
+    /// See [`ApiError`].
+    pub async fn show(&self, id: OrderId) -> Result<Value, ApiError> {
+        self.answer(self.http.get(format!("{}/api/orders/{id}", self.base))).await
+    }
+
+    /// Has something done to an order: verify, resend, approve, reject, refund or revoke.
+    ///
+    /// # Errors
+    /// See [`ApiError`].
+    pub async fn act(&self, id: OrderId, verb: &str, note: &str) -> Result<Value, ApiError> {
+        let request = self.http.post(format!("{}/api/orders/{id}/{verb}", self.base));
+        self.answer(request.json(&json!({ "note": note }))).await
+    }
+
+    async fn answer(&self, request: RequestBuilder) -> Result<Value, ApiError> {
+        let request = request.bearer_auth(self.token.expose()).header("accept", "application/json");
+        let mut answer = request.send().await.map_err(|_| ApiError::Unreachable(self.base.clone()))?;
+        let status = answer.status();
+        let mut bytes = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(|_| ApiError::Unreadable)? {
+            if bytes.len() + chunk.len() > ANSWER_BYTES_MAX {
+                return Err(ApiError::Unreadable);
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        let body = serde_json::from_slice::<Value>(&bytes);
+        if status.is_success() {
+            return body.map_err(|_| ApiError::Unreadable);
+        }
+        let problem = body.unwrap_or(Value::Null);
+        let detail = ["detail", "title", "error"]
+            .iter()
+            .find_map(|key| problem[key].as_str())
+            .unwrap_or_else(|| status.canonical_reason().unwrap_or_default())
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(DETAIL_CHARS_MAX)
+            .collect();
+        Err(match status {
+            StatusCode::UNAUTHORIZED => ApiError::Denied,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => ApiError::Busy(detail),
+            other => ApiError::Refused { status: other.as_u16(), detail },
+        })
+    }
+}

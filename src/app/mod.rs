@@ -1,0 +1,189 @@
+//! The only place that knows everything: build, run, drain.
+
+mod demo;
+mod demo_once;
+mod wiring;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::actors::{Orders, Running};
+use crate::config::{Config, Store};
+use crate::http;
+use crate::ledger::{Ledger, OpenError, OpenOptions};
+use crate::ports::Clock;
+
+pub use demo::{DemoOptions, demo};
+
+/// How long seats may take to become quiet once the daemon stops, in seconds.
+const QUIET_SECONDS_MAX: u64 = 20;
+/// Between two rounds of housekeeping, in seconds.
+const HOUSEKEEPING_SECONDS: u64 = 60;
+
+/// Why the daemon does not start, or ended badly.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The ledger does not open.
+    #[error(transparent)]
+    Ledger(#[from] OpenError),
+    /// An address cannot be listened on.
+    #[error("L'adresse {0} ne peut pas être écoutée: {1} / cannot listen on {0}: {1}")]
+    Listen(SocketAddr, std::io::Error),
+    /// An adapter refuses its settings.
+    #[error("{0}")]
+    Adapter(String),
+    /// The actors do not start.
+    #[error("the actors do not start: {0}")]
+    Actors(#[from] crate::actors::StartError),
+    /// An actor that must never end has ended.
+    #[error("an actor that must never end has ended")]
+    Ended,
+    /// A step of the demonstration failed.
+    #[error("{0}")]
+    Demo(String),
+    /// The system refused something.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+impl Error {
+    /// Whether something outside is in the way: a port, the store's lock.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Listen(..) | Self::Ledger(OpenError::InUse(_)))
+    }
+}
+
+/// Renders the metrics.
+pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// Both listeners, bound.
+pub struct Listeners {
+    /// The shop.
+    pub public: TcpListener,
+    /// The admin.
+    pub admin: TcpListener,
+}
+
+impl Listeners {
+    /// Binds the configured addresses.
+    pub async fn bind(config: &Config) -> Result<Self, Error> {
+        let bind =
+            async |address| TcpListener::bind(address).await.map_err(|why| Error::Listen(address, why));
+        Ok(Self { public: bind(config.server.listen).await?, admin: bind(config.admin.listen).await? })
+    }
+}
+
+/// A running daemon.
+pub struct Daemon {
+    /// Where the shop listens.
+    pub public: SocketAddr,
+    /// Where the admin listens.
+    pub admin: SocketAddr,
+    orders: Orders,
+    ledger: Ledger,
+    running: Running,
+    readiness: Arc<http::Readiness>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Daemon {
+    /// Opens the ledger, starts the actors and both listeners.
+    pub async fn start(config: Config, listeners: Listeners, metrics: Metrics) -> Result<Self, Error> {
+        let Store::Sled(folder) = &config.store;
+        let ledger = Ledger::open(OpenOptions::new(folder, |why| {
+            tracing::error!(why, "the journal's disk failed; ending, to start again from what is durable");
+            // Nothing may be assumed after a failed sync, and nothing more may be acknowledged.
+            std::process::exit(1);
+        }))?;
+        let (public, admin) = (listeners.public.local_addr()?, listeners.admin.local_addr()?);
+        let clock = Clock::system();
+        let links = wiring::links(&config);
+        let parts = wiring::parts(&config, ledger.clone(), clock.clone(), &links)?;
+        let (orders, running) = Orders::start(parts).await?;
+        let gates = wiring::Limiters::new(&config);
+        let readiness = Arc::new(http::Readiness::default());
+        let stop = CancellationToken::new();
+        let deps = Arc::new(wiring::deps(
+            &config,
+            wiring::Built {
+                orders: orders.clone(),
+                ledger: ledger.clone(),
+                clock,
+                links,
+                readiness: Arc::clone(&readiness),
+                metrics: wiring::scrape(ledger.clone(), metrics),
+            },
+            &gates,
+        ));
+        let tasks = TaskTracker::new();
+        let manner = |name| http::serve::Manner {
+            connections_max: config.server.connections_max,
+            ..http::serve::Manner::of(name)
+        };
+        tasks.spawn(http::serve::serve(
+            listeners.public,
+            http::public_routes(&deps),
+            manner("public"),
+            stop.clone(),
+        ));
+        tasks.spawn(http::serve::serve(
+            listeners.admin,
+            http::admin_routes(&deps),
+            manner("admin"),
+            stop.clone(),
+        ));
+        tasks.spawn(gates.housekeeping(Duration::from_secs(HOUSEKEEPING_SECONDS), stop.clone()));
+        tasks.close();
+        tracing::info!(%public, %admin, store = %folder.display(), "listening");
+        Ok(Self { public, admin, orders, ledger, running, readiness, stop, tasks })
+    }
+
+    /// Runs until `signal`, then drains: no new connections, what is in flight ends, seats become quiet, the ledger
+    /// closes. An error when an actor that must never end has ended.
+    pub async fn run_until(mut self, signal: impl Future<Output = ()>) -> Result<(), Error> {
+        let asked = tokio::select! {
+            () = signal => true,
+            () = self.running.ended() => false,
+        };
+        tracing::info!("stopping: finishing what is in flight");
+        self.readiness.drain();
+        self.stop.cancel();
+        self.tasks.wait().await;
+        let quiet = self.orders.drain(Duration::from_secs(QUIET_SECONDS_MAX)).await;
+        self.ledger.close().await;
+        tracing::info!(quiet, "stopped");
+        if asked { Ok(()) } else { Err(Error::Ended) }
+    }
+}
+
+/// `auditshield serve`: runs until SIGTERM or SIGINT.
+pub async fn serve(config: Config) -> Result<(), Error> {
+    let metrics = recorder()?;
+    let listeners = Listeners::bind(&config).await?;
+    let signal = shutdown_signal()?;
+    Daemon::start(config, listeners, metrics).await?.run_until(signal).await
+}
+
+/// Counts from here on, and renders what was counted.
+fn recorder() -> Result<Metrics, Error> {
+    let handle = crate::telemetry::metrics().map_err(|why| Error::Adapter(why.to_string()))?;
+    Ok(Arc::new(move || handle.render()))
+}
+
+/// Completes at the first SIGTERM or SIGINT. Fails if the system does not let us listen for them.
+pub fn shutdown_signal() -> Result<impl Future<Output = ()> + Send, Error> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+    })
+}

@@ -1,0 +1,42 @@
+//! `serve` and `demo`: thin, the work is in `app`.
+
+use super::{Failure, Source, output, refuse, runtime};
+use crate::app;
+use crate::config::{self, LogFormat};
+use crate::telemetry;
+
+#[derive(clap::Args)]
+#[command(after_help = "Exemples / Examples:
+  auditshield demo                 ouvrir l'adresse affichée / open the printed address
+  auditshield demo --once          tout le parcours, sans navigateur / the whole journey, no browser")]
+pub(super) struct DemoArgs {
+    /// Achète, paie, reçoit, télécharge et vérifie une fois, puis s'arrête · One purchase, then ends
+    #[arg(long)]
+    once: bool,
+    /// Port de la boutique [défaut : un port libre] · The shop's port [default: a free one]
+    #[arg(long)]
+    port: Option<u16>,
+}
+
+pub(super) fn serve(source: Source) -> Result<(), Failure> {
+    let config = config::load(&source.given()).map_err(|problems| refuse(&problems))?;
+    telemetry::logs(&config.log.level, config.log.format);
+    for warning in &config.warnings {
+        tracing::warn!(variable = %warning.name, "{}", warning.english);
+    }
+    done(runtime()?.block_on(Box::pin(app::serve(config))))
+}
+
+pub(super) fn demo(args: &DemoArgs) -> Result<(), Failure> {
+    let level = std::env::var("AUDITSHIELD_LOG").unwrap_or_else(|_| "warn".to_owned());
+    telemetry::logs(&level, LogFormat::Auto);
+    let options = app::DemoOptions { once: args.once, port: args.port };
+    done(runtime()?.block_on(Box::pin(app::demo(options, &mut |line| output::say(line)))))
+}
+
+fn done(result: Result<(), app::Error>) -> Result<(), Failure> {
+    result.map_err(|fault| {
+        output::complain(&fault);
+        if fault.is_unavailable() { Failure::Unavailable } else { Failure::Failed }
+    })
+}

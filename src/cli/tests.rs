@@ -1,0 +1,36 @@
+//! The arguments.
+
+use clap::{CommandFactory, Parser};
+
+use super::Cli;
+
+#[test]
+fn arguments_agree_with_themselves() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn usage() {
+    let check = |line: &str, ok: bool| {
+        let parsed = Cli::try_parse_from(line.split(' '));
+        assert_eq!(parsed.is_ok(), ok, "{line}");
+        if let Err(fault) = parsed {
+            assert_eq!(fault.exit_code(), 2, "{line}");
+        }
+    };
+    check("auditshield serve", true);
+    check("auditshield serve --config a.toml --env-file .env.prod", true);
+    check("auditshield serve extra", false);
+    check("auditshield demo --once", true);
+    check("auditshield demo --port 70000", false);
+    check("auditshield simulator --listen 127.0.0.1:0 --auto-approve 1s", true);
+    check("auditshield orders list --status paid --json", true);
+    check("auditshield orders list --status SOLD", false);
+    check("auditshield orders show 01KA3M5W6K8Y2Q4Z7X9B1C3D5E --json", true);
+    check("auditshield orders show 01ka3m5w6k8y2q4z7x9b1c3d5e", false);
+    check("auditshield orders refund 01KA3M5W6K8Y2Q4Z7X9B1C3D5E --note x", true);
+    check("auditshield orders refund", false);
+    check("auditshield ledger verify --json", true);
+    check("auditshield config check --json", true);
+    check("auditshield", false);
+}

@@ -1,0 +1,293 @@
+//! The configuration: defaults ← file ← credentials and secret files ← environment ← `--env-file`, parsed once into
+//! typed sections. Every problem is found and said before any socket opens.
+//!
+//! Why no configuration crate: each value has to keep its variable's name and the file it came from until the last
+//! check, because the message to the merchant names both; and a secret's text must not reach an error message.
+
+mod catalog;
+mod mail;
+mod problem;
+mod reader;
+mod rules;
+mod secret;
+mod sections;
+mod sources;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use url::Url;
+
+use crate::domain::catalog::Catalog;
+use crate::domain::schedule::Policy;
+
+pub use mail::{Mail, Route, SmtpServer, Tls};
+pub use problem::{Problem, Problems};
+pub use secret::Secret;
+pub use sources::{DEFAULTS, FILE_DEFAULT, Given, keys, name_of};
+
+/// Everything the daemon is told, checked. It has no `Debug`: it holds secrets.
+pub struct Config {
+    /// The public listener.
+    pub server: Server,
+    /// The admin listener.
+    pub admin: Admin,
+    /// CinetPay.
+    pub cinetpay: Cinetpay,
+    /// Where the journal lives.
+    pub store: Store,
+    /// What is for sale.
+    pub catalog: CatalogFile,
+    /// The mail server.
+    pub mail: Mail,
+    /// The links.
+    pub download: Download,
+    /// The polling.
+    pub verify: Verify,
+    /// The couriers.
+    pub deliver: Deliver,
+    /// The order actors.
+    pub actors: Actors,
+    /// The rates per client.
+    pub limits: Limits,
+    /// One or two; the first signs links, both are believed.
+    pub secret_keys: Vec<Secret>,
+    /// The log.
+    pub log: Log,
+    /// Not wrong, but worth a line in the log at start.
+    pub warnings: Vec<Problem>,
+}
+
+/// `[server]`
+pub struct Server {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// How the world reaches it; its path ends with `/`.
+    pub public_url: Url,
+    /// Origins whose scripts may post to `/buy/`, as browsers spell them.
+    pub allowed_origins: Vec<String>,
+    /// Proxies whose forwarding headers are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Connections at once.
+    pub connections_max: usize,
+}
+
+/// `[admin]`
+pub struct Admin {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// The bearer token.
+    pub token: Secret,
+}
+
+impl Admin {
+    /// The address that this machine can call: 0.0.0.0 is for listening only.
+    pub fn reachable(&self) -> SocketAddr {
+        sections::reachable(self.listen)
+    }
+}
+
+/// Which CinetPay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Environment {
+    /// The simulator, or an account for trials.
+    Sandbox,
+    /// Real money.
+    Production,
+}
+
+/// `[cinetpay]`
+pub struct Cinetpay {
+    /// Sandbox or production.
+    pub env: Environment,
+    /// The API's base address.
+    pub api_url: Url,
+    /// `apikey`
+    pub api_key: Secret,
+    /// `site_id`, digits; compared with each notification's `cpm_site_id`.
+    pub site_id: String,
+    /// Where buyers come back to.
+    pub return_url: Url,
+    /// Where notifications go.
+    pub notify_url: Url,
+    /// One or two; either verifies a notification.
+    pub webhook_secrets: Vec<Secret>,
+    /// What the payment page offers.
+    pub channels: Channels,
+    /// To connect.
+    pub connect_timeout: Duration,
+    /// For a whole question and answer.
+    pub timeout: Duration,
+    /// Questions per second.
+    pub per_second: u32,
+    /// Questions open at once.
+    pub concurrency: usize,
+}
+
+/// What the payment page offers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channels {
+    /// Everything.
+    All,
+    /// Mobile money.
+    MobileMoney,
+    /// Cards.
+    CreditCard,
+    /// Wallets.
+    Wallet,
+}
+
+impl Channels {
+    /// CinetPay's word.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::All => "ALL",
+            Self::MobileMoney => "MOBILE_MONEY",
+            Self::CreditCard => "CREDIT_CARD",
+            Self::Wallet => "WALLET",
+        }
+    }
+}
+
+/// `[store]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Store {
+    /// The embedded ledger in this folder.
+    Sled(PathBuf),
+}
+
+/// `[catalog]`
+pub struct CatalogFile {
+    /// The file.
+    pub path: PathBuf,
+    /// What it says.
+    pub catalog: Catalog,
+}
+
+/// `[download]`
+pub struct Download {
+    /// How long a link lives.
+    pub ttl: Duration,
+    /// How many downloads it allows.
+    pub max_downloads: u32,
+    /// How long a started download may be resumed.
+    pub grant_ttl: Duration,
+}
+
+/// `[verify]`
+pub struct Verify {
+    /// From the opened page to the first look.
+    pub first_poll: Duration,
+    /// From the order to giving up.
+    pub horizon: Duration,
+    /// Orders asked about at once.
+    pub concurrency: usize,
+}
+
+/// `[deliver]`
+pub struct Deliver {
+    /// Mails under way at once.
+    pub concurrency: usize,
+}
+
+/// `[actors]`
+pub struct Actors {
+    /// Orders active at once.
+    pub seats: usize,
+}
+
+/// `[limits]`, per client address and minute; 0 = unlimited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// `POST /buy/`
+    pub buy_per_minute: u32,
+    /// `GET /payment/status/`
+    pub status_per_minute: u32,
+    /// Everything under `/download/`.
+    pub download_per_minute: u32,
+    /// Admin logins.
+    pub login_per_minute: u32,
+    /// Notifications with a bad signature.
+    pub bad_signature_per_minute: u32,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// A level, or a filter of `tracing-subscriber`.
+    pub level: String,
+    /// Text or JSON.
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+impl Config {
+    /// What the domain wants to know.
+    pub fn policy(&self) -> Policy {
+        Policy {
+            first_poll: self.verify.first_poll,
+            horizon: self.verify.horizon,
+            link_ttl: self.download.ttl,
+            max_downloads: self.download.max_downloads,
+        }
+    }
+}
+
+/// Reads and checks everything, the catalogue and its files included.
+///
+/// # Errors
+/// Every problem at once.
+pub fn load(given: &Given) -> Result<Config, Problems> {
+    let mut problems = Vec::new();
+    let values = sources::gather(given, &mut problems);
+    let reader = reader::Reader::new(&values, problems);
+    let config = sections::config(&reader);
+    let problems = reader.finish();
+    match config {
+        Some(mut config) if problems.is_empty() => {
+            config.warnings = values.warnings;
+            Ok(config)
+        }
+        Some(_) | None => Err(Problems(problems)),
+    }
+}
+
+/// Reads `[admin]` only: for commands that talk to a running daemon.
+///
+/// # Errors
+/// Every problem of that section, and of the files.
+pub fn load_admin(given: &Given) -> Result<Admin, Problems> {
+    load_part(given, sections::admin)
+}
+
+/// Reads `[store]` only: for commands that work on the ledger itself.
+///
+/// # Errors
+/// Every problem of that section, and of the files.
+pub fn load_store(given: &Given) -> Result<Store, Problems> {
+    load_part(given, sections::store)
+}
+
+fn load_part<T>(given: &Given, part: fn(&reader::Reader<'_>) -> Option<T>) -> Result<T, Problems> {
+    let mut problems = Vec::new();
+    let values = sources::gather(given, &mut problems);
+    let reader = reader::Reader::new(&values, problems);
+    let part = part(&reader);
+    let problems = reader.finish();
+    part.filter(|_| problems.is_empty()).ok_or(Problems(problems))
+}

@@ -1,0 +1,199 @@
+//! /api/orders: lists, single orders, and what a person can do to one.
+
+use serde_json::json;
+use warp::http::header::HeaderName;
+use warp::http::{Method, StatusCode};
+use warp::reply::Response;
+
+use super::view::Order;
+use super::{Badge, Office, strange_form};
+use crate::actors::AskError;
+use crate::domain::event::Decision;
+use crate::domain::input::Input;
+use crate::domain::payment::{Payment, Status};
+use crate::domain::values::{NAME_BYTES_MAX, OrderId};
+use crate::http::Deps;
+use crate::http::answer::{self, Problem};
+use crate::http::call::{Call, Fields};
+use crate::ledger::{Line, Query};
+
+/// Orders on one page.
+const PAGE_ORDERS: usize = 50;
+/// Largest body of an act, in bytes.
+const ACT_BYTES_MAX: usize = 16 * 1024;
+/// Longest note, in characters.
+const NOTE_CHARS_MAX: usize = 500;
+const X_CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
+
+/// Every route under /api/.
+pub(super) async fn route(office: &Office, mut call: Call, badge: Badge) -> Response {
+    let segments = std::mem::take(&mut call.segments);
+    let path: Vec<&str> = segments.iter().map(String::as_str).collect();
+    let outcome = match path.as_slice() {
+        ["api", "orders"] if call.looks() => list(&office.deps, &call).await,
+        ["api", "orders", id] if call.looks() => show(&office.deps, id).await,
+        ["api", "orders", id, act] if call.method == Method::POST => {
+            change(office, &mut call, badge, id, act).await
+        }
+        ["api", "orders"] | ["api", "orders", _] => Err(Problem::method("GET, HEAD")),
+        ["api", "orders", _, _] => Err(Problem::method("POST")),
+        _ => Err(Problem::not_found()),
+    };
+    outcome.unwrap_or_else(|problem| problem.json(call.lang()))
+}
+
+/// A page of orders and where the next one goes on.
+pub(super) struct Listed {
+    /// The orders, newest first.
+    pub(super) orders: Vec<Order>,
+    /// The next page's cursor.
+    pub(super) next: Option<OrderId>,
+}
+
+/// The orders that the query's `status`, `q` and `cursor` name.
+pub(super) async fn listed(deps: &Deps, call: &Call) -> Result<Listed, Problem> {
+    let fields = call.query();
+    let status = fields.get("status").map(str::to_ascii_uppercase);
+    if status.as_deref().is_some_and(|name| !Status::NAMES.contains(&name)) {
+        return Err(Problem::field("status", "Ce statut n’existe pas.", "There is no such status."));
+    }
+    let cursor =
+        fields.get("cursor").map(OrderId::parse).transpose().map_err(|_| {
+            Problem::field("cursor", "Ce curseur est illisible.", "This cursor is unreadable.")
+        })?;
+    let query = Query { status, q: fields.get("q").map(str::to_owned), cursor, limit: PAGE_ORDERS };
+    let ledger = deps.ledger.clone();
+    read(move || {
+        let page = ledger.list(&query)?;
+        let mut orders = Vec::with_capacity(page.orders.len());
+        for payment in &page.orders {
+            orders.push(Order::of(payment, &ledger.history(payment.id)?));
+        }
+        Ok(Listed { orders, next: page.next_cursor })
+    })
+    .await
+}
+
+async fn list(deps: &Deps, call: &Call) -> Result<Response, Problem> {
+    let page = listed(deps, call).await?;
+    Ok(answer::json(StatusCode::OK, &json!({"orders": page.orders, "next_cursor": page.next})))
+}
+
+async fn show(deps: &Deps, id: &str) -> Result<Response, Problem> {
+    let id = known(id)?;
+    let payment = deps.load(id)?.ok_or_else(unknown)?;
+    Ok(answer::json(StatusCode::OK, &ordered(deps, &payment).await?))
+}
+
+/// An order with its history.
+pub(super) async fn ordered(deps: &Deps, payment: &Payment) -> Result<Order, Problem> {
+    let (ledger, id) = (deps.ledger.clone(), payment.id);
+    let lines: Vec<Line> = read(move || ledger.history(id)).await?;
+    Ok(Order::of(payment, &lines))
+}
+
+/// Reads that scan the disk leave the loop's threads alone.
+async fn read<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, crate::ledger::LedgerError> + Send + 'static,
+) -> Result<T, Problem> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "the ledger could not be read");
+            Err(Problem::unavailable())
+        }
+        Err(error) => {
+            tracing::error!(%error, "a read of the ledger broke off");
+            Err(Problem::unavailable())
+        }
+    }
+}
+
+/// The order id of a path.
+pub(super) fn known(text: &str) -> Result<OrderId, Problem> {
+    OrderId::parse(text).map_err(|_| unknown())
+}
+
+/// 404 for an order.
+pub(super) fn unknown() -> Problem {
+    crate::domain::decide::Refusal::UnknownOrder.into()
+}
+
+async fn change(
+    office: &Office,
+    call: &mut Call,
+    badge: Badge,
+    id: &str,
+    act: &str,
+) -> Result<Response, Problem> {
+    let media = call.content_type();
+    let body = call.body(ACT_BYTES_MAX).await?;
+    let fields = match media.as_deref() {
+        _ if body.is_empty() => Some(Fields::default()),
+        Some("application/x-www-form-urlencoded") => Fields::parse(&body),
+        _ => Fields::parse_json(&body),
+    };
+    let fields = fields.ok_or_else(|| {
+        Problem::bad_request("Le corps n’est pas un objet JSON.", "The body is not a JSON object.")
+    })?;
+    if let Badge::Cookie(session) = &badge {
+        let given = call.header(&X_CSRF_TOKEN).or_else(|| fields.get("csrf"));
+        if given != Some(session.csrf.as_str()) {
+            return Err(strange_form());
+        }
+    }
+    let payment = enact(&office.deps, id, act, &fields).await?;
+    Ok(answer::json(StatusCode::OK, &ordered(&office.deps, &payment).await?))
+}
+
+/// Does what a person asked for; the order as it stands then.
+pub(super) async fn enact(deps: &Deps, id: &str, act: &str, fields: &Fields) -> Result<Payment, Problem> {
+    let order = known(id)?;
+    let input = input(act, decision(fields)?).ok_or_else(Problem::not_found)?;
+    match deps.orders.submit(order, input).await {
+        Ok(receipt) => {
+            tracing::info!(%order, act, "a person acted on the order");
+            Ok(Payment::clone(&receipt.payment))
+        }
+        Err(error) => {
+            if !matches!(error, AskError::Refused(_)) {
+                tracing::error!(%order, act, ?error, "a person's act did not succeed");
+            }
+            Err(error.into())
+        }
+    }
+}
+
+fn input(act: &str, by: Decision) -> Option<Input> {
+    match act {
+        "verify" => Some(Input::Verify),
+        "resend" => Some(Input::Resend(by)),
+        "approve" => Some(Input::Approve(by)),
+        "reject" => Some(Input::Reject(by)),
+        "refund" => Some(Input::Refund(by)),
+        "revoke" => Some(Input::Revoke(by)),
+        _ => None,
+    }
+}
+
+/// Who acts and why; both may be left out.
+fn decision(fields: &Fields) -> Result<Decision, Problem> {
+    let by = fields.get("by").map_or("admin", str::trim);
+    let note = fields.get("note").map_or("", str::trim);
+    if by.len() > NAME_BYTES_MAX || by.chars().any(char::is_control) {
+        return Err(Problem::field(
+            "by",
+            "Ce nom est trop long ou illisible.",
+            "This name is too long or unreadable.",
+        ));
+    }
+    let plain = |one: char| !one.is_control() || one == '\n' || one == '\r';
+    if note.chars().count() > NOTE_CHARS_MAX || !note.chars().all(plain) {
+        return Err(Problem::field(
+            "note",
+            "La note est trop longue ou illisible.",
+            "The note is too long or unreadable.",
+        ));
+    }
+    Ok(Decision { by: by.to_owned(), note: note.to_owned() })
+}

@@ -1,0 +1,103 @@
+//! The admin listener: metrics and health for machines, the API and the dashboard for people with the token.
+
+mod api;
+mod dashboard;
+mod session;
+mod view;
+
+use std::sync::Arc;
+
+use warp::http::header::{AUTHORIZATION, COOKIE, WWW_AUTHENTICATE};
+use warp::http::{Method, StatusCode};
+use warp::reply::Response;
+
+use super::answer::{self, Problem};
+use super::call::Call;
+use super::{Deps, assets, ops};
+use session::{Session, Sessions};
+
+/// The session cookie's name.
+const COOKIE_NAME: &str = "auditshield_session";
+
+/// The admin listener's state.
+pub(crate) struct Office {
+    deps: Arc<Deps>,
+    sessions: Sessions,
+}
+
+/// How a request proved that it may come in.
+enum Badge {
+    /// The token itself, which no other site's page can send.
+    Bearer,
+    /// A cookie, which a browser sends by itself: changes need the session's CSRF token too.
+    Cookie(Session),
+}
+
+impl Office {
+    /// A new office, nobody logged in.
+    pub(crate) fn new(deps: Arc<Deps>) -> Self {
+        Self { deps, sessions: Sessions::default() }
+    }
+
+    fn badge(&self, call: &Call) -> Option<Badge> {
+        if let Some(given) = call.header(&AUTHORIZATION) {
+            let (scheme, token) = given.split_once(' ')?;
+            let right = scheme.eq_ignore_ascii_case("bearer") && self.deps.admin_token.is(token.trim());
+            return right.then_some(Badge::Bearer);
+        }
+        let given = cookie(call)?;
+        self.sessions.find(&self.key(given), self.deps.now()).map(Badge::Cookie)
+    }
+
+    /// Sessions are kept by the hash of their secret: looking one up then tells nothing by its time.
+    fn key(&self, secret: &str) -> String {
+        (self.deps.seals.hash)(format!("admin-session\n{secret}").as_bytes())
+    }
+}
+
+fn cookie(call: &Call) -> Option<&str> {
+    let lines = call.headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
+    lines
+        .flat_map(|line| line.split(';'))
+        .find_map(|pair| pair.trim().strip_prefix(COOKIE_NAME)?.strip_prefix('='))
+}
+
+/// Every route of the listener.
+pub(crate) async fn route(office: &Office, call: Call) -> Response {
+    match call.route().as_slice() {
+        ["metrics"] if call.looks() => ops::metrics(&office.deps),
+        ["healthz"] if call.looks() => ops::healthy(),
+        ["readyz"] if call.looks() => ops::ready(&office.deps).await,
+        ["assets", name] if call.looks() => assets::get(&call, name),
+        ["metrics" | "healthz" | "readyz"] | ["assets", _] => Problem::method("GET, HEAD").answer(&call),
+        [] if call.looks() => answer::see_other("/admin/"),
+        ["admin", "login"] if call.method == Method::POST => dashboard::log_in(office, call).await,
+        ["admin", ..] => match office.badge(&call) {
+            Some(badge) => dashboard::route(office, call, badge).await,
+            None => dashboard::login_page(&call, StatusCode::UNAUTHORIZED, ""),
+        },
+        ["api", ..] => match office.badge(&call) {
+            Some(badge) => api::route(office, call, badge).await,
+            None => unauthorized(&call),
+        },
+        _ => Problem::not_found().answer(&call),
+    }
+}
+
+fn unauthorized(call: &Call) -> Response {
+    let problem = Problem::new(StatusCode::UNAUTHORIZED, "unauthorized").explained(
+        "Le jeton d’administration manque ou est faux (Authorization: Bearer …).",
+        "The admin token is missing or wrong (Authorization: Bearer …).",
+    );
+    let mut answer = problem.json(call.lang());
+    answer::set(&mut answer, WWW_AUTHENTICATE, "Bearer");
+    answer
+}
+
+/// 403 for a change by cookie without the session's CSRF token.
+fn strange_form() -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, "csrf").explained(
+        "Ce formulaire ne vient pas de cette session. Rechargez la page et recommencez.",
+        "This form does not come from this session. Reload the page and try again.",
+    )
+}

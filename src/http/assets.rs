@@ -1,0 +1,65 @@
+//! Styles, scripts and the icon: embedded in the binary, cached for ever under an address that carries their hash.
+
+use std::hash::{DefaultHasher, Hasher};
+use std::sync::LazyLock;
+
+use warp::http::StatusCode;
+use warp::http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, X_CONTENT_TYPE_OPTIONS,
+};
+use warp::reply::Response;
+
+use super::answer::{Problem, set};
+use super::call::Call;
+
+struct Asset {
+    name: &'static str,
+    media: &'static str,
+    bytes: &'static [u8],
+    hash: String,
+}
+
+static ASSETS: LazyLock<[Asset; 3]> = LazyLock::new(|| {
+    [
+        asset("style.css", "text/css; charset=utf-8", include_bytes!("assets/style.css")),
+        asset("status.js", "text/javascript; charset=utf-8", include_bytes!("assets/status.js")),
+        asset("icon.svg", "image/svg+xml", include_bytes!("assets/icon.svg")),
+    ]
+});
+
+fn asset(name: &'static str, media: &'static str, bytes: &'static [u8]) -> Asset {
+    // Not a secret and not an identity: it only has to change when the bytes do.
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    Asset { name, media, bytes, hash: format!("{:016x}", hasher.finish()) }
+}
+
+/// The address that pages use.
+pub(crate) fn address(name: &str) -> String {
+    match ASSETS.iter().find(|asset| asset.name == name) {
+        Some(asset) => format!("/assets/{name}?v={}", asset.hash),
+        None => format!("/assets/{name}"),
+    }
+}
+
+/// GET /assets/<name>.
+pub(crate) fn get(call: &Call, name: &str) -> Response {
+    let Some(asset) = ASSETS.iter().find(|asset| asset.name == name) else {
+        return Problem::not_found().answer(call);
+    };
+    let tag = format!("\"{}\"", asset.hash);
+    let known = call.header(&IF_NONE_MATCH).is_some_and(|tags| tags.contains(&tag));
+    let mut answer = Response::new(if known { "".into() } else { asset.bytes.into() });
+    if known {
+        *answer.status_mut() = StatusCode::NOT_MODIFIED;
+    }
+    let current = call.query().get("v") == Some(asset.hash.as_str());
+    let cache = if current { "public, max-age=31536000, immutable" } else { "no-cache" };
+    set(&mut answer, CONTENT_TYPE, asset.media);
+    set(&mut answer, CACHE_CONTROL, cache);
+    set(&mut answer, X_CONTENT_TYPE_OPTIONS, "nosniff");
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        answer.headers_mut().insert(ETAG, tag);
+    }
+    answer
+}

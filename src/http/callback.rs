@@ -1,0 +1,105 @@
+//! POST /payment/callback/: CinetPay says that something happened. It only ever means "go and look at this order".
+
+use std::sync::Arc;
+
+use warp::http::StatusCode;
+use warp::http::header::HeaderName;
+use warp::reply::Response;
+
+use super::answer::{self, Problem};
+use super::call::Call;
+use super::{Heard, Site, Unheard};
+use crate::actors::AskError;
+use crate::domain::decide::Refusal;
+use crate::domain::input::{Input, Notice};
+
+/// Largest notification, in bytes. CinetPay's have less than 2 KiB.
+pub(crate) const NOTICE_BYTES_MAX: usize = 64 * 1024;
+const X_TOKEN: HeaderName = HeaderName::from_static("x-token");
+
+/// Verifies, commits, answers: in this order. Nothing of the form is trusted but the order's number.
+pub(crate) async fn hear(site: &Arc<Site>, mut call: Call) -> Response {
+    let body = match call.body(NOTICE_BYTES_MAX).await {
+        Ok(body) => body,
+        Err(problem) => {
+            count("unreadable");
+            return problem.answer(&call);
+        }
+    };
+    let token = match call.headers.get_all(X_TOKEN).iter().count() {
+        1 => call.headers.get(X_TOKEN).map(|value| value.as_bytes()),
+        _ => None,
+    };
+    match (site.deps.seals.notice)(&body, token) {
+        Ok(heard) => notify(site, &call, heard).await,
+        Err(why) => refuse(site, &call, why),
+    }
+}
+
+/// 400, or 429 for a client that keeps trying: genuine notifications have no part in that limit.
+fn refuse(site: &Site, call: &Call, why: Unheard) -> Response {
+    count(match why {
+        Unheard::Missing => "unsigned",
+        Unheard::Signature => "forged",
+        Unheard::Form => "unreadable",
+    });
+    if let Err(problem) = site.deps.pass(&site.deps.gates.unsigned, call) {
+        return problem.answer(call);
+    }
+    tracing::warn!(?why, "a notification was refused");
+    let problem = match why {
+        Unheard::Missing => {
+            Problem::bad_request("La signature x-token manque.", "The x-token signature is missing.")
+        }
+        Unheard::Signature => {
+            Problem::bad_request("La signature x-token est fausse.", "The x-token signature is wrong.")
+        }
+        Unheard::Form => Problem::bad_request("Le formulaire est illisible.", "The form is unreadable."),
+    };
+    problem.answer(call)
+}
+
+async fn notify(site: &Site, call: &Call, heard: Heard) -> Response {
+    if heard.site_id != site.deps.site_id {
+        tracing::warn!("a notification for another site id was ignored");
+        return done("foreign_site");
+    }
+    let Some(transaction) = heard.transaction else {
+        tracing::warn!("a notification for a transaction that is not ours was ignored");
+        return done("unknown_order");
+    };
+    let order = transaction.order;
+    let notice = Notice { attempt: transaction.attempt, digest: heard.digest };
+    match site.deps.orders.submit(order, Input::Notify(notice)).await {
+        Ok(receipt) if receipt.duplicate => done("duplicate"),
+        Ok(_) => done("accepted"),
+        Err(AskError::Refused(Refusal::UnknownOrder)) => {
+            tracing::warn!(%order, "a notification for an unknown order was ignored");
+            done("unknown_order")
+        }
+        Err(AskError::Refused(refusal)) => {
+            tracing::info!(%order, %refusal, "a notification changed nothing");
+            done("ignored")
+        }
+        Err(
+            error @ (AskError::Busy
+            | AskError::Gone
+            | AskError::Late
+            | AskError::NoRoom
+            | AskError::NotOpened(_)),
+        ) => {
+            tracing::error!(%order, ?error, "a notification could not be committed");
+            count("unavailable");
+            Problem::unavailable().answer(call)
+        }
+    }
+}
+
+fn done(outcome: &'static str) -> Response {
+    count(outcome);
+    answer::text(StatusCode::OK, "OK")
+}
+
+fn count(outcome: &'static str) {
+    metrics::counter!("auditshield_webhooks_total", "outcome" => outcome).increment(1);
+}

@@ -1,0 +1,171 @@
+//! /download/<token>/: the mailed link. Looking spends nothing; its button starts one of the downloads.
+
+use std::sync::Arc;
+
+use warp::http::StatusCode;
+use warp::http::header::{HeaderName, REFERRER_POLICY};
+use warp::reply::Response;
+
+use super::answer::{self, Problem};
+use super::call::Call;
+use super::pages::{self, Frame, Landing};
+use super::{BadToken, Deps, Site};
+use crate::actors::AskError;
+use crate::domain::decide::Refusal;
+use crate::domain::input::Input;
+use crate::domain::payment::{Link, LinkState, Payment, Sale, Status};
+use crate::domain::values::OrderId;
+
+/// How long a started download may be resumed, in seconds. It outlives the link's expiry on purpose.
+pub const GRANT_SECONDS_MAX: u64 = 3600;
+/// Keeps links and files out of search engines.
+pub(crate) const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
+
+/// GET and HEAD: mail scanners come here, so nothing is spent.
+pub(crate) fn landing(site: &Site, call: &Call) -> Response {
+    let answer = match read(&site.deps, call).and_then(|(order, link)| ready(&site.deps, order, link)) {
+        Ok((payment, link)) => {
+            count("landing");
+            answer::page(StatusCode::OK, &landing_page(&site.deps, call, &payment, &link))
+        }
+        Err(problem) => refuse(call, &problem),
+    };
+    private(answer)
+}
+
+/// POST: one download is spent and the file's short-lived address is given.
+pub(crate) async fn start(site: &Arc<Site>, call: &Call) -> Response {
+    let deps = &site.deps;
+    let started = match read(deps, call) {
+        Ok((order, link)) => deps
+            .orders
+            .submit(order, Input::Download { link })
+            .await
+            .map(|receipt| {
+                let number = receipt.payment.sale().map_or(0, |sale| sale.link.downloads);
+                (deps.seals.grant)(order, link, number)
+            })
+            .map_err(|error| unpaid(order, error)),
+        Err(problem) => Err(problem),
+    };
+    let answer = match started {
+        Ok(grant) => {
+            count("started");
+            answer::see_other(&format!("/download/file/{grant}/"))
+        }
+        Err(problem) => refuse(call, &problem),
+    };
+    private(answer)
+}
+
+/// The order and the link's number out of the token.
+fn read(deps: &Deps, call: &Call) -> Result<(OrderId, u32), Problem> {
+    let token = call.segments.last().map(String::as_str).unwrap_or_default();
+    (deps.seals.token)(token).map_err(|bad| match bad {
+        BadToken::Forged => forged(),
+        BadToken::Expired => Refusal::Link(LinkState::Expired).into(),
+    })
+}
+
+/// 403: not from us, or not whole.
+pub(crate) fn forged() -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, "link-forged").explained(
+        "Ce lien n’est pas valable. Copiez-le en entier depuis votre e-mail, sans espace ni coupure.",
+        "This link is not valid. Copy all of it from your e-mail, without spaces or breaks.",
+    )
+}
+
+/// The table of answers, where an order that is not paid gets its own: nothing of it may be downloaded.
+fn unpaid(order: OrderId, error: AskError) -> Problem {
+    match error {
+        AskError::Refused(Refusal::Status(_) | Refusal::UnknownOrder | Refusal::Exists) => not_paid(),
+        AskError::Refused(refusal @ Refusal::Link(_)) => refusal.into(),
+        AskError::Busy | AskError::Gone | AskError::Late | AskError::NoRoom | AskError::NotOpened(_) => {
+            tracing::error!(%order, ?error, "a download could not be started");
+            Problem::unavailable()
+        }
+    }
+}
+
+fn not_paid() -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, "order-not-paid").explained(
+        "Cette commande n’est pas payée : il n’y a rien à télécharger.",
+        "This order is not paid: there is nothing to download.",
+    )
+}
+
+/// The sale behind a link, if the order is paid and the link is its newest.
+pub(crate) fn sale(deps: &Deps, order: OrderId, link: u32) -> Result<(Payment, Sale), Problem> {
+    let payment = deps.load(order)?.ok_or_else(not_paid)?;
+    let sale = match &payment.status {
+        Status::Paid(sale) if sale.link.number == link && !sale.link.revoked => sale.clone(),
+        Status::Paid(_) | Status::Refunded(_) => return Err(Refusal::Link(LinkState::Revoked).into()),
+        Status::Created(_)
+        | Status::Pending { .. }
+        | Status::Failed { .. }
+        | Status::Review { .. }
+        | Status::Expired { .. } => return Err(not_paid()),
+    };
+    Ok((payment, sale))
+}
+
+fn ready(deps: &Deps, order: OrderId, link: u32) -> Result<(Payment, Link), Problem> {
+    let (payment, sale) = sale(deps, order, link)?;
+    match sale.link.state(deps.now()) {
+        LinkState::Live => Ok((payment, sale.link)),
+        dead @ (LinkState::Expired | LinkState::UsedUp | LinkState::Revoked) => {
+            Err(Refusal::Link(dead).into())
+        }
+    }
+}
+
+fn landing_page(deps: &Deps, call: &Call, payment: &Payment, link: &Link) -> Landing {
+    let named = deps.catalog.find(&payment.product, &payment.tier);
+    let (product, tier) =
+        named.map_or((&payment.product, &payment.tier), |(product, tier)| (&product.name, &tier.name));
+    let chosen = call.query().get("lang").is_some();
+    Landing {
+        frame: Frame::new(if chosen { call.lang() } else { payment.buyer.lang }),
+        product: product.clone(),
+        tier: tier.clone(),
+        order: payment.id.to_string(),
+        left: link.max_downloads.saturating_sub(link.downloads),
+        until: pages::moment(link.expires_at),
+    }
+}
+
+/// What a started download's address grants: the order and its link's number.
+pub(crate) fn granted(deps: &Deps, text: &str) -> Result<(OrderId, u32), Problem> {
+    (deps.seals.granted)(text).map_err(|bad| match bad {
+        BadToken::Forged => forged(),
+        BadToken::Expired => Problem::new(StatusCode::GONE, "download-over").explained(
+            "Ce téléchargement est terminé. Rouvrez le lien reçu par e-mail pour recommencer.",
+            "This download is over. Open the link from your e-mail again to start anew.",
+        ),
+    })
+}
+
+/// Counts a refusal and answers it with a page.
+pub(crate) fn refuse(call: &Call, problem: &Problem) -> Response {
+    count(match problem.kind {
+        "link-forged" => "forged",
+        "link-expired" | "download-over" => "expired",
+        "link-used-up" => "used_up",
+        "link-revoked" => "revoked",
+        "order-not-paid" => "unpaid",
+        _ => "unavailable",
+    });
+    problem.answer_page(call)
+}
+
+/// The headers of everything under /download/.
+pub(crate) fn private(mut answer: Response) -> Response {
+    answer::set(&mut answer, X_ROBOTS_TAG, "noindex, nofollow");
+    answer::set(&mut answer, REFERRER_POLICY, "no-referrer");
+    answer
+}
+
+/// One more of `outcome`.
+pub(crate) fn count(outcome: &'static str) {
+    metrics::counter!("auditshield_downloads_total", "outcome" => outcome).increment(1);
+}

@@ -1,0 +1,256 @@
+//! The two faces to the world: the public listener and the admin listener. The only folder, with simulator/, that
+//! names warp.
+//!
+//! A request becomes a [`call::Call`], one `match` on its path finds its route, and whatever goes wrong becomes a
+//! [`answer::Problem`]: the one table from refusal to status code and body.
+
+mod admin;
+mod answer;
+mod assets;
+mod buy;
+mod call;
+mod callback;
+mod claims;
+mod cors;
+mod download;
+mod file;
+mod money;
+mod ops;
+mod pages;
+mod payment_return;
+mod range;
+pub mod serve;
+mod shop;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use subtle::ConstantTimeEq;
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::http::HeaderMap;
+use warp::http::header::CACHE_CONTROL;
+use warp::reply::Response;
+
+use crate::actors::Orders;
+use crate::domain::catalog::Catalog;
+use crate::domain::payment::Payment;
+use crate::domain::values::{OrderId, Timestamp, TransactionId};
+use crate::ledger::Ledger;
+use crate::ports::Clock;
+use answer::Problem;
+use call::Call;
+pub use download::GRANT_SECONDS_MAX;
+pub use ops::Readiness;
+
+/// A rate limit: `Err` holds the seconds until the client may try again.
+pub type Gate = Arc<dyn Fn(IpAddr) -> Result<(), u64> + Send + Sync>;
+/// Verifies and reads a notification: raw body and `x-token`.
+pub type ReadNotice = Arc<dyn Fn(&[u8], Option<&[u8]>) -> Result<Heard, Unheard> + Send + Sync>;
+/// Reads a signed address: the order and its link's number.
+pub type ReadToken = Arc<dyn Fn(&str) -> Result<(OrderId, u32), BadToken> + Send + Sync>;
+/// Signs the address of a download: the order, its link's number, which of the link's downloads.
+pub type SignGrant = Arc<dyn Fn(OrderId, u32, u32) -> String + Send + Sync>;
+
+/// Everything the routes need. Why closures: the adapters know the cryptography and the limits, and nothing here
+/// may name them.
+pub struct Deps {
+    /// The orders.
+    pub orders: Orders,
+    /// The ledger, to read.
+    pub ledger: Ledger,
+    /// What is for sale.
+    pub catalog: Arc<Catalog>,
+    /// The time of day.
+    pub clock: Clock,
+    /// The merchant's site id at CinetPay.
+    pub site_id: String,
+    /// Signatures, tokens, hashes.
+    pub seals: Seals,
+    /// Rate limits by client address.
+    pub gates: Gates,
+    /// What the operator chose.
+    pub settings: Settings,
+    /// Opens the admin listener.
+    pub admin_token: AdminToken,
+    /// Whether the daemon is stopping.
+    pub readiness: Arc<Readiness>,
+    /// Renders the metrics in Prometheus' text format.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+}
+
+/// What the keys can do, without the keys.
+pub struct Seals {
+    /// Verifies and reads a notification: raw body and `x-token`.
+    pub notice: ReadNotice,
+    /// Reads a mailed link's token.
+    pub token: ReadToken,
+    /// Signs the address of a started download.
+    pub grant: SignGrant,
+    /// Reads it again, for at most [`GRANT_SECONDS_MAX`].
+    pub granted: ReadToken,
+    /// A keyed hash (HMAC-SHA256 with a key of its own, in hex): idempotency keys and sessions.
+    pub hash: Arc<dyn Fn(&[u8]) -> String + Send + Sync>,
+}
+
+/// A notification with a valid signature.
+#[derive(Debug, Clone)]
+pub struct Heard {
+    /// `cpm_site_id`, as sent.
+    pub site_id: String,
+    /// `cpm_trans_id`, if it is one of our numbers.
+    pub transaction: Option<TransactionId>,
+    /// The verified signature.
+    pub digest: [u8; 32],
+}
+
+/// Why a notification is not believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unheard {
+    /// No signature.
+    Missing,
+    /// A wrong one.
+    Signature,
+    /// Not a readable form.
+    Form,
+}
+
+/// Why a token opens nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadToken {
+    /// Not from us, or not whole.
+    Forged,
+    /// Ours, but its time is over.
+    Expired,
+}
+
+/// Rate limits by client.
+pub struct Gates {
+    /// Who the client is: the connection's peer, or what a trusted proxy says of it.
+    pub client: Arc<dyn Fn(&HeaderMap, IpAddr) -> IpAddr + Send + Sync>,
+    /// Purchases.
+    pub buy: Gate,
+    /// Notifications without a valid signature. Valid ones are never limited.
+    pub unsigned: Gate,
+    /// Tries to log in.
+    pub login: Gate,
+}
+
+/// What the operator chose.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Origins whose scripts may buy with `fetch()`, such as `https://shop.example`.
+    pub allowed_origins: Vec<String>,
+}
+
+/// The admin token. It cannot be printed.
+#[derive(Clone)]
+pub struct AdminToken(String);
+
+impl AdminToken {
+    /// From the configuration.
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+    /// Compares in constant time; an empty token opens nothing.
+    pub(crate) fn is(&self, given: &str) -> bool {
+        !self.0.is_empty() && bool::from(self.0.as_bytes().ct_eq(given.as_bytes()))
+    }
+}
+
+/// The public listener's state.
+pub(crate) struct Site {
+    pub(crate) deps: Arc<Deps>,
+    pub(crate) claims: claims::Claims,
+    pub(crate) streams: Arc<tokio::sync::Semaphore>,
+}
+
+impl Deps {
+    /// An order's committed state.
+    pub(crate) fn load(&self, id: OrderId) -> Result<Option<Payment>, Problem> {
+        self.ledger.load(id).map_err(|error| {
+            tracing::error!(order = %id, %error, "the order could not be read");
+            Problem::unavailable()
+        })
+    }
+    /// The time now.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+    /// Lets a client through, or says when to come back.
+    pub(crate) fn pass(&self, gate: &Gate, call: &Call) -> Result<(), Problem> {
+        let Some(peer) = call.peer else { return Ok(()) };
+        let client = (self.gates.client)(&call.headers, peer.0.ip());
+        gate(client).map_err(|seconds| Problem::too_many(u32::try_from(seconds).unwrap_or(u32::MAX)))
+    }
+}
+
+/// The public listener's routes.
+pub fn public_routes(deps: &Arc<Deps>) -> BoxedFilter<(Response,)> {
+    let site = Arc::new(Site {
+        deps: Arc::clone(deps),
+        claims: claims::Claims::default(),
+        streams: Arc::new(tokio::sync::Semaphore::new(status::STREAMS_MAX)),
+    });
+    call::calls()
+        .then(move |call: Call| {
+            let site = Arc::clone(&site);
+            // Boxed: one route's future must not make every connection as large as the largest of them.
+            Box::pin(async move { public(&site, call).await })
+        })
+        .boxed()
+}
+
+async fn public(site: &Arc<Site>, call: Call) -> Response {
+    let post = call.method == warp::http::Method::POST;
+    match call.route().as_slice() {
+        [] if call.looks() => shop::get(site, &call),
+        ["buy", _, _] => buy::route(site, call).await,
+        ["payment", "return"] if post || call.looks() => payment_return::show(site, call).await,
+        ["payment", "callback"] if call.looks() => answer::text(warp::http::StatusCode::OK, "OK"),
+        ["payment", "callback"] if post => callback::hear(site, call).await,
+        ["payment", "status", _] if call.looks() => status::get(site, &call),
+        ["payment", "status", _] if call.method == warp::http::Method::OPTIONS => {
+            cors::preflight(&site.deps, &call)
+        }
+        ["download", "file", _] if call.looks() => file::get(site, &call).await,
+        ["download", _] if call.looks() => download::landing(site, &call),
+        ["download", _] if post => download::start(site, &call).await,
+        ["assets", name] if call.looks() => assets::get(&call, name),
+        ["healthz"] if call.looks() => ops::healthy(),
+        ["readyz"] if call.looks() => ops::ready(&site.deps).await,
+        ["robots.txt"] if call.looks() => robots(),
+        [] | ["assets", _] | ["healthz" | "readyz" | "robots.txt"] | ["payment", "status", _] => {
+            Problem::method("GET, HEAD").answer(&call)
+        }
+        ["download", "file", _] => Problem::method("GET, HEAD").answer(&call),
+        ["payment", "return" | "callback"] | ["download", _] => {
+            Problem::method("GET, HEAD, POST").answer(&call)
+        }
+        _ => Problem::not_found().answer(&call),
+    }
+}
+
+/// Search engines have nothing to look for in links and orders.
+fn robots() -> Response {
+    let mut answer = answer::text(
+        warp::http::StatusCode::OK,
+        "User-agent: *\nDisallow: /download/\nDisallow: /payment/\n",
+    );
+    answer::set(&mut answer, CACHE_CONTROL, "public, max-age=86400");
+    answer
+}
+
+/// The admin listener's routes.
+pub fn admin_routes(deps: &Arc<Deps>) -> BoxedFilter<(Response,)> {
+    let office = Arc::new(admin::Office::new(Arc::clone(deps)));
+    call::calls()
+        .then(move |call: Call| {
+            let office = Arc::clone(&office);
+            Box::pin(async move { admin::route(&office, call).await })
+        })
+        .boxed()
+}

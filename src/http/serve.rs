@@ -1,0 +1,149 @@
+//! Connections: accepted, bounded, timed, drained. warp's own server has none of these limits.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+/// Most connections open at once, unless the configuration says otherwise.
+pub const CONNECTIONS_MAX: usize = 1024;
+/// How long a client may take to send a request's head, in seconds; also how long an idle connection is kept.
+pub const HEADER_SECONDS_MAX: u64 = 10;
+/// How long requests in flight may take to finish once the daemon stops, in seconds.
+pub const DRAIN_SECONDS_MAX: u64 = 20;
+/// Largest request head, in bytes.
+const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// Pause after `accept` failed (out of file descriptors, most often), in milliseconds.
+const ACCEPT_PAUSE_MILLIS: u64 = 50;
+
+/// Who is at the other end of the connection: the proxy, where there is one. A request extension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub SocketAddr);
+
+/// How one listener behaves.
+#[derive(Debug, Clone)]
+pub struct Manner {
+    /// `public` or `admin`: the metric's label.
+    pub name: &'static str,
+    /// Most connections open at once.
+    pub connections_max: usize,
+    /// How long requests in flight may take to finish once `stop` is cancelled.
+    pub drain: Duration,
+}
+
+impl Manner {
+    /// The defaults, for the listener called `name`.
+    pub fn of(name: &'static str) -> Self {
+        Self { name, connections_max: CONNECTIONS_MAX, drain: Duration::from_secs(DRAIN_SECONDS_MAX) }
+    }
+}
+
+/// Serves `routes` on `listener` until `stop` is cancelled and what was in flight is done, or the drain's time is up.
+pub async fn serve(
+    listener: TcpListener,
+    routes: BoxedFilter<(Response,)>,
+    manner: Manner,
+    stop: CancellationToken,
+) {
+    let seats = Arc::new(Semaphore::new(manner.connections_max));
+    let mut open = JoinSet::new();
+    let gauge = metrics::gauge!("auditshield_http_connections", "listener" => manner.name);
+    loop {
+        // The seat comes first: at the limit, further connections wait in the kernel's backlog.
+        let seat = tokio::select! {
+            () = stop.cancelled() => break,
+            seat = Arc::clone(&seats).acquire_owned() => seat,
+        };
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = accept(&listener) => accepted,
+        };
+        while open.try_join_next().is_some() {}
+        let Some((stream, peer)) = accepted else { continue };
+        let (routes, stop, gauge) = (routes.clone(), stop.clone(), gauge.clone());
+        open.spawn(async move {
+            gauge.increment(1.0);
+            converse(stream, peer, routes, stop).await;
+            gauge.decrement(1.0);
+            drop(seat);
+        });
+    }
+    drop(listener);
+    let finished = async { while open.join_next().await.is_some() {} };
+    if tokio::time::timeout(manner.drain, finished).await.is_err() {
+        tracing::warn!(
+            listener = manner.name,
+            open = open.len(),
+            "the drain's time is up: connections are cut"
+        );
+        open.shutdown().await;
+    }
+}
+
+async fn accept(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
+    match listener.accept().await {
+        Ok((stream, peer)) => {
+            // Answers are small and complete: waiting for more to send only delays them.
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "TCP_NODELAY was refused");
+            }
+            Some((stream, peer))
+        }
+        Err(error) => {
+            let lasting = !matches!(
+                error.kind(),
+                io::ErrorKind::ConnectionAborted
+                    | io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::Interrupted
+            );
+            if lasting {
+                tracing::error!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MILLIS)).await;
+            }
+            None
+        }
+    }
+}
+
+/// One connection, request after request, until it ends or `stop` lets it end after the one in flight.
+async fn converse(
+    stream: TcpStream,
+    peer: SocketAddr,
+    routes: BoxedFilter<(Response,)>,
+    stop: CancellationToken,
+) {
+    let routes = warp::service(routes);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        routes.clone().oneshot(request)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(HEADER_SECONDS_MAX))
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    // A connection that breaks is the client's affair; its request was answered or never complete.
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection broke");
+    }
+}

@@ -1,0 +1,150 @@
+//! Logs to standard error, and the names of the metrics.
+
+use std::io::IsTerminal;
+use std::sync::OnceLock;
+
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt};
+
+use crate::config::LogFormat;
+
+/// Buckets of waits, in seconds: from a local disk's sync to a payment provider that hangs.
+const SECONDS: [f64; 15] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+/// Buckets of batch sizes.
+const SIZES: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
+
+/// What a metric is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// A wait, in seconds.
+    Seconds,
+    /// A size.
+    Size,
+}
+
+/// Every metric: kind, name, help. A name that is counted but not listed here fails `tests/tidy.rs`.
+pub const METRICS: &[(Kind, &str, &str)] = &[
+    (Kind::Gauge, "auditshield_build_info", "1, labelled with version."),
+    (Kind::Gauge, "auditshield_start_time_seconds", "When the process started, since 1970."),
+    (Kind::Counter, "auditshield_webhooks_total", "Notifications by outcome."),
+    (Kind::Counter, "auditshield_orders_created_total", "Orders taken."),
+    (Kind::Gauge, "auditshield_orders", "Orders by status."),
+    (Kind::Gauge, "auditshield_oldest_pending_seconds", "Age of the oldest order without a verdict."),
+    (Kind::Counter, "auditshield_checks_total", "Checks at CinetPay by verdict."),
+    (Kind::Seconds, "auditshield_check_duration_seconds", "How long a check took."),
+    (Kind::Counter, "auditshield_inits_total", "Payment pages asked for, by outcome."),
+    (Kind::Seconds, "auditshield_init_duration_seconds", "How long opening a payment page took."),
+    (Kind::Gauge, "auditshield_breaker_open", "1 while CinetPay is taken to be down."),
+    (Kind::Counter, "auditshield_mails_total", "Mails by outcome."),
+    (Kind::Seconds, "auditshield_mail_duration_seconds", "How long sending a mail took."),
+    (Kind::Counter, "auditshield_downloads_total", "Downloads started or refused, by outcome."),
+    (Kind::Counter, "auditshield_refused_requests_total", "Requests refused, by reason."),
+    (Kind::Gauge, "auditshield_http_connections", "Connections open, by listener."),
+    (Kind::Counter, "auditshield_http_requests_total", "Requests by listener and status class."),
+    (Kind::Seconds, "auditshield_http_request_duration_seconds", "How long a request took."),
+    (Kind::Counter, "auditshield_journal_commits_total", "Commits, by outcome."),
+    (Kind::Size, "auditshield_journal_batch_size", "Commits per write and sync."),
+    (Kind::Seconds, "auditshield_journal_sync_seconds", "How long a sync took."),
+    (Kind::Gauge, "auditshield_journal_queue_depth", "Commits that wait for the writer."),
+    (Kind::Gauge, "auditshield_journal_healthy", "1 while the journal can commit."),
+    (Kind::Gauge, "auditshield_index_lag", "Journal lines not yet in the index."),
+    (Kind::Counter, "auditshield_index_rebuilds_total", "Times the index was made anew."),
+    (Kind::Gauge, "auditshield_actors_live", "Actors by role."),
+    (Kind::Counter, "auditshield_actor_restarts_total", "Actors replaced after a panic, by role."),
+    (Kind::Gauge, "auditshield_seats_taken", "Orders that have something to do."),
+    (Kind::Gauge, "auditshield_queued_messages", "Messages that wait for a seat or an actor."),
+    (Kind::Gauge, "auditshield_orders_benched", "Orders set aside after repeated panics."),
+];
+
+/// Starts the log: text on a terminal, JSON otherwise, filtered by `level`. A second call changes nothing.
+pub fn logs(level: &str, format: LogFormat) {
+    let filter: Targets = level.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
+    let terminal = std::io::stderr().is_terminal();
+    let text = match format {
+        LogFormat::Auto => terminal,
+        LogFormat::Text => true,
+        LogFormat::Json => false,
+    };
+    let layer = if text {
+        fmt::layer().with_writer(std::io::stderr).with_ansi(terminal).boxed()
+    } else {
+        fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).boxed()
+    };
+    // Fails only where a log runs already: tests, and a demo that starts a daemon inside itself.
+    let _ = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
+}
+
+/// Starts the metrics of this process, once; `handle.render()` is the text of `/metrics`.
+///
+/// # Errors
+/// When another recorder was installed first.
+pub fn metrics() -> Result<PrometheusHandle, BuildError> {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    if let Some(handle) = HANDLE.get() {
+        return Ok(handle.clone());
+    }
+    let mut builder = PrometheusBuilder::new();
+    for (kind, name, _) in METRICS {
+        let buckets: &[f64] = match kind {
+            Kind::Seconds => &SECONDS,
+            Kind::Size => &SIZES,
+            Kind::Counter | Kind::Gauge => continue,
+        };
+        builder = builder.set_buckets_for_metric(Matcher::Full((*name).to_owned()), buckets)?;
+    }
+    let handle = builder.install_recorder()?;
+    describe();
+    Ok(HANDLE.get_or_init(|| handle).clone())
+}
+
+fn describe() {
+    for (kind, name, help) in METRICS {
+        match kind {
+            Kind::Counter => metrics::describe_counter!(*name, *help),
+            Kind::Gauge => metrics::describe_gauge!(*name, *help),
+            Kind::Seconds => metrics::describe_histogram!(*name, metrics::Unit::Seconds, *help),
+            Kind::Size => metrics::describe_histogram!(*name, *help),
+        }
+    }
+    metrics::gauge!("auditshield_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_follow_prometheus() {
+        let mut seen = BTreeSet::new();
+        for (kind, name, help) in METRICS {
+            assert!(seen.insert(name), "{name} twice");
+            assert!(name.starts_with("auditshield_") && help.ends_with('.'), "{name}");
+            assert_eq!(name.ends_with("_total"), *kind == Kind::Counter, "{name}");
+            assert!(*kind != Kind::Seconds || name.ends_with("_seconds"), "{name}");
+        }
+    }
+
+    #[test]
+    fn rendered_with_help_and_buckets() {
+        let handle = metrics().unwrap_or_else(|fault| panic!("{fault}"));
+        metrics::histogram!("auditshield_check_duration_seconds").record(0.2);
+        let text = handle.render();
+        assert!(text.contains("# TYPE auditshield_check_duration_seconds histogram"), "{text}");
+        assert!(text.contains("auditshield_check_duration_seconds_bucket{le=\"0.25\"} 1"), "{text}");
+        assert!(
+            text.contains(concat!("auditshield_build_info{version=\"", env!("CARGO_PKG_VERSION"))),
+            "{text}"
+        );
+        assert!(metrics().is_ok(), "a second call gives the same recorder");
+    }
+}
