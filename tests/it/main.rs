@@ -1,9 +1,11 @@
 //! The integration tests: one binary.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
+mod cinetpay_client;
 mod ledger;
 mod mailbox;
 mod orders;
+mod python_token;
 mod seed;
 mod simulator;
 mod support;

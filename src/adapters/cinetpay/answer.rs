@@ -124,7 +124,8 @@ mod tests {
             (200, GOOD.replace("\"abc\"", "7"), "page https://checkout.cinetpay.com/payment/abc "),
             (
                 400,
-                r#"{"code":"608","message":"MINIMUM_REQUIRED_FIELDS","description":"amount\r\nx"}"#.to_owned(),
+                r#"{"code":"608","message":"MINIMUM_REQUIRED_FIELDS","description":"amount\r\nx"}"#
+                    .to_owned(),
                 "refused HTTP 400 608 MINIMUM_REQUIRED_FIELDS amount x",
             ),
             (400, r#"{"code":624}"#.to_owned(), "refused HTTP 400 624"),

@@ -178,24 +178,19 @@ impl Client {
             Err(Fault::NotSent(reason)) => Opened::NotSent { reason },
             Err(Fault::Lost(reason)) => Opened::Ambiguous { reason },
         };
-        let (outcome, reason) = match opened {
-            Opened::Page { payment_url, payment_token } => {
-                metrics::counter!(INITS, "outcome" => "page").increment(1);
-                return Opened::Page { payment_url, payment_token };
-            }
-            Opened::Refused { reason } => ("refused", reason),
-            Opened::Ambiguous { reason } => ("ambiguous", reason),
-            Opened::NotSent { reason } => ("not_sent", reason),
+        let opened = self.without_key(opened);
+        let (outcome, reason) = match &opened {
+            Opened::Page { .. } => ("page", None),
+            Opened::Refused { reason } => ("refused", Some(reason)),
+            Opened::Ambiguous { reason } => ("ambiguous", Some(reason)),
+            Opened::NotSent { reason } => ("not_sent", Some(reason)),
         };
         metrics::counter!(INITS, "outcome" => outcome).increment(1);
-        let reason = self.without_key(reason);
-        let transaction = asked.transaction;
-        tracing::warn!(order = %transaction.order, attempt = transaction.attempt.number(), outcome, reason, "no payment page");
-        match outcome {
-            "refused" => Opened::Refused { reason },
-            "not_sent" => Opened::NotSent { reason },
-            _ => Opened::Ambiguous { reason },
+        if let Some(reason) = reason {
+            let TransactionId { order, attempt } = asked.transaction;
+            tracing::warn!(%order, attempt = attempt.number(), outcome, reason, "no payment page");
         }
+        opened
     }
 
     async fn ask_check(&self, transaction: TransactionId) -> Verdict {
@@ -267,7 +262,11 @@ impl Client {
         };
         self.with_breaker(|breaker, now| {
             let was_open = breaker.is_open();
-            if sense { breaker.succeeded(pass) } else { breaker.failed(pass, now) }
+            if sense {
+                breaker.succeeded(pass)
+            } else {
+                breaker.failed(pass, now)
+            }
             if was_open != breaker.is_open() {
                 metrics::gauge!(BREAKER_OPEN).set(if was_open { 0.0 } else { 1.0 });
                 tracing::warn!(open = !was_open, "calls to CinetPay paused or resumed");
@@ -281,10 +280,16 @@ impl Client {
         then(&mut breaker, self.started.elapsed())
     }
 
-    /// CinetPay's descriptions may quote the request.
-    fn without_key(&self, reason: String) -> String {
-        let key = &self.settings.api_key;
-        if key.is_empty() { reason } else { reason.replace(key, "…") }
+    /// CinetPay's descriptions may quote the request, and reasons are logged and stored.
+    fn without_key(&self, opened: Opened) -> Opened {
+        let key = self.settings.api_key.as_str();
+        let hide = |reason: String| if key.is_empty() { reason } else { reason.replace(key, "…") };
+        match opened {
+            Opened::Page { .. } => opened,
+            Opened::Refused { reason } => Opened::Refused { reason: hide(reason) },
+            Opened::Ambiguous { reason } => Opened::Ambiguous { reason: hide(reason) },
+            Opened::NotSent { reason } => Opened::NotSent { reason: hide(reason) },
+        }
     }
 }
 
@@ -341,5 +346,4 @@ fn root_cause(error: &reqwest::Error) -> String {
 }
 
 #[cfg(test)]
-#[path = "client_tests.rs"]
 mod tests;

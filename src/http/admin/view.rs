@@ -85,7 +85,12 @@ impl Order {
             payment_url: payment.payment_url.clone(),
             attempt: payment.attempt.number(),
             delivery: Delivery::of(payment),
-            events: lines.iter().flat_map(happenings).collect(),
+            // A commit may have come in between: the history ends where the state does.
+            events: lines
+                .iter()
+                .filter(|line| line.version <= payment.version)
+                .flat_map(happenings)
+                .collect(),
         }
     }
 }
