@@ -35,6 +35,11 @@ pub const METRICS: &[(Kind, &str, &str)] = &[
     (Kind::Gauge, "auditshield_build_info", "1, labelled with version."),
     (Kind::Counter, "auditshield_events_total", "Committed events by kind."),
     (Kind::Counter, "auditshield_asks_refused_total", "Requests refused because too much was under way."),
+    (
+        Kind::Counter,
+        "auditshield_requests_refused_total",
+        "Requests answered 4xx or 5xx, by listener and status.",
+    ),
     (Kind::Gauge, "auditshield_actors_seated", "Orders that have something to do, each in its actor."),
     (Kind::Counter, "auditshield_actor_restarts_total", "Actors replaced after a panic."),
     (Kind::Gauge, "auditshield_orders_waiting", "Orders that wait for an actor."),
@@ -109,6 +114,10 @@ fn describe() {
             Kind::Size => metrics::describe_histogram!(*name, *help),
         }
     }
+    // Counted seldom: without a first value a scrape would not show them, and an alert on them would know nothing.
+    metrics::counter!("auditshield_asks_refused_total").increment(0);
+    metrics::counter!("auditshield_actor_restarts_total").increment(0);
+    metrics::counter!("auditshield_index_rebuilds_total").increment(0);
     metrics::gauge!("auditshield_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }
 

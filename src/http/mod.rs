@@ -199,9 +199,19 @@ pub fn public_routes(deps: &Arc<Deps>) -> BoxedFilter<(Response,)> {
         .then(move |call: Call| {
             let site = Arc::clone(&site);
             // Boxed: one route's future must not make every connection as large as the largest of them.
-            Box::pin(async move { public(&site, call).await })
+            Box::pin(async move { counted("public", public(&site, call).await) })
         })
         .boxed()
+}
+
+/// Counts the answers that are refusals.
+fn counted(listener: &'static str, answer: Response) -> Response {
+    let status = answer.status();
+    if status.is_client_error() || status.is_server_error() {
+        let labels = [("listener", listener.to_owned()), ("status", status.as_str().to_owned())];
+        metrics::counter!("auditshield_requests_refused_total", &labels).increment(1);
+    }
+    answer
 }
 
 async fn public(site: &Arc<Site>, call: Call) -> Response {
@@ -250,7 +260,7 @@ pub fn admin_routes(deps: &Arc<Deps>) -> BoxedFilter<(Response,)> {
     call::calls()
         .then(move |call: Call| {
             let office = Arc::clone(&office);
-            Box::pin(async move { admin::route(&office, call).await })
+            Box::pin(async move { counted("admin", admin::route(&office, call).await) })
         })
         .boxed()
 }
