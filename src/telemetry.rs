@@ -116,6 +116,10 @@ fn describe() {
             Kind::Size => metrics::describe_histogram!(*name, *help),
         }
     }
+    // Counted seldom: without a first value a scrape would not show them, and an alert on them would know nothing.
+    metrics::counter!("auditshield_asks_refused_total").increment(0);
+    metrics::counter!("auditshield_actor_restarts_total").increment(0);
+    metrics::counter!("auditshield_index_rebuilds_total").increment(0);
     metrics::gauge!("auditshield_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }
 

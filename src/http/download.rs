@@ -58,6 +58,7 @@ pub(crate) async fn start(site: &Arc<Site>, call: &Call) -> Response {
 
 /// The order and the link's number out of the token.
 fn read(deps: &Deps, call: &Call) -> Result<(OrderId, u32), Problem> {
+    deps.pass(&deps.gates.download, call)?;
     let token = call.segments.last().map(String::as_str).unwrap_or_default();
     (deps.seals.token)(token).map_err(|bad| match bad {
         BadToken::Forged => forged(),

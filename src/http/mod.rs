@@ -141,6 +141,10 @@ pub struct Gates {
     pub buy: Gate,
     /// Notifications without a valid signature. Valid ones are never limited.
     pub unsigned: Gate,
+    /// Looks at an order's standing.
+    pub status: Gate,
+    /// Everything about a download but its file.
+    pub download: Gate,
     /// Tries to log in.
     pub login: Gate,
 }

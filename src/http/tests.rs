@@ -149,6 +149,8 @@ async fn stage() -> Stage {
             // The client 10.0.0.9 buys too much.
             buy: Arc::new(|ip| if ip == IpAddr::from([10, 0, 0, 9]) { Err(7) } else { Ok(()) }),
             unsigned: Arc::clone(&open),
+            status: Arc::clone(&open),
+            download: Arc::clone(&open),
             login: open,
         },
         settings: Settings { allowed_origins: vec!["https://shop.example".to_owned()] },

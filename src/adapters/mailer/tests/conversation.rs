@@ -183,9 +183,15 @@ async fn a_conversation_given_up_is_not_taken_for_the_next_mail_s() {
 async fn many_mails_over_few_connections() {
     let mailbox = mailbox().await;
     let postman = to_mailbox(&mailbox);
-    let sending = (0..120).map(|_| send(&postman));
-    let posted = futures_util::future::join_all(sending).await;
-    assert!(posted.iter().all(|posted| *posted == Posted::Accepted));
+    let postman = Arc::new(postman);
+    let mut sending = tokio::task::JoinSet::new();
+    for _ in 0..120 {
+        let postman = Arc::clone(&postman);
+        sending.spawn(async move { send(&postman).await });
+    }
+    while let Some(posted) = sending.join_next().await {
+        assert_eq!(posted.unwrap(), Posted::Accepted);
+    }
     assert_eq!(mailbox.messages().len(), 120);
 }
 

@@ -1,0 +1,99 @@
+//! A full disk under the real program: nothing is acknowledged, the process stays up, and it goes on once there is room.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::process_support::World;
+
+/// Orders that wait for their notification: enough to use up what room is left in the journal's last page.
+const ORDERS: usize = 40;
+
+/// A small file system of its own, taken away with the value.
+struct Mount(tempfile::TempDir);
+
+impl Mount {
+    /// None where this user may not mount.
+    fn new() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let arguments = ["-t", "tmpfs", "-o", "size=16m", "auditshield-test"];
+        let mounted = Command::new("mount").args(arguments).arg(folder.path()).output();
+        mounted.is_ok_and(|output| output.status.success()).then(|| Self(folder))
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+/// Writes until there is no room.
+fn fill(file: &Path) {
+    let mut file = std::fs::File::create(file).unwrap();
+    for size in [64 * 1024, 4096, 1] {
+        while file.write_all(&vec![b'x'; size]).is_ok() {}
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_and_recovers() {
+    let Some(mount) = Mount::new() else {
+        println!("NOT RUN: a full disk. This user may not mount a tmpfs (root is needed).");
+        return;
+    };
+    let store = mount.0.path().join("store");
+    let mut world = World::new(&[("AUDITSHIELD_STORE__URL", &format!("sled:{}", store.display()))]).await;
+    world.cinetpay.patch(&json!({"notify": {"enabled": false}})).unwrap();
+    world.start().await;
+    let mut orders = Vec::new();
+    for _ in 0..ORDERS {
+        let order = world.buy().await;
+        world.cinetpay.approve(&order).unwrap();
+        orders.push(order);
+    }
+    let filler = mount.0.path().join("filler");
+    fill(&filler);
+    let mut told = Vec::new();
+    let refused = loop {
+        let order = orders.pop().expect("a full disk refuses at last");
+        match world.notify(&order).await {
+            StatusCode::OK => told.push(order),
+            other => {
+                assert_eq!(other, StatusCode::SERVICE_UNAVAILABLE, "{}", world.said());
+                break order;
+            }
+        }
+    };
+    let bought = world.try_buy("awa@example.ci").await;
+    assert_eq!(bought, Err(Some(StatusCode::SERVICE_UNAVAILABLE)));
+    let (status, body) = world.get(&format!("{}/readyz", world.shop)).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
+    let body: Value = serde_json::from_str(&body).unwrap();
+    assert!(body["reason"].as_str().is_some_and(|reason| reason.len() > 5), "{body}");
+    assert_eq!(world.get(&format!("{}/healthz", world.shop)).await.0, StatusCode::OK);
+    let metrics = world.metrics().await;
+    assert!(metrics.contains("\nauditshield_ledger_can_commit 0\n"), "{metrics}");
+    assert!(metrics.contains("\nauditshield_journal_healthy 0\n"), "{metrics}");
+    assert!(metrics.contains("auditshield_webhooks_total{outcome=\"unavailable\"} 1"), "{metrics}");
+    assert_eq!(world.order(&refused).await["status"], "PENDING");
+    // Some time on a full disk: the index must not end the process either.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(world.is_up(), "{}", world.said());
+
+    std::fs::remove_file(filler).unwrap();
+    world.ready().await;
+    assert_eq!(world.notify(&refused).await, StatusCode::OK, "{}", world.said());
+    told.push(refused);
+    for order in &told {
+        world.until(order, "DELIVERED").await;
+    }
+    assert!(world.metrics().await.contains("\nauditshield_ledger_can_commit 1\n"));
+    world.term();
+    assert_eq!(world.end().await.code(), Some(0), "{}", world.said());
+    world.verify_journal(&store).await;
+}

@@ -1,0 +1,324 @@
+//! The program as a child process, in front of a simulated CinetPay and a mailbox that outlive it.
+//!
+//! `AUDITSHIELD_BIN` or `AUDITSHIELD_BINARY` names another build of it, the release binary for one.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::net::TcpListener as Port;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use auditshield::simulator::mailbox::{self, Mailbox};
+use auditshield::simulator::{self, Simulator};
+use reqwest::{Client, StatusCode};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+pub const ADMIN_TOKEN: &str = "process-admin-token-0123456789";
+pub const SECRET_KEY: &str = "process-secret-key-0123456789abcdef";
+pub const API_KEY: &str = "process-api-key-0123456789";
+pub const WEBHOOK_SECRET: &str = "process-webhook-secret-0123456789";
+pub const EMAIL: &str = "adjoua.kouame@example.ci";
+pub const NAME: &str = "Adjoua Kouamé";
+pub const PHONE: &str = "0505123456";
+/// How long a test waits for what must happen.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+/// Mails kept by the mailbox of a storm.
+const MAILS_MAX: usize = 100_000;
+
+/// The program under test.
+pub fn binary() -> PathBuf {
+    let named = ["AUDITSHIELD_BIN", "AUDITSHIELD_BINARY"].iter().find_map(std::env::var_os);
+    named.map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_auditshield")), PathBuf::from)
+}
+
+/// Numbers that look random; the seed is printed, so that a failure can be run again.
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new() -> Self {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let given = std::env::var("AUDITSHIELD_SEED").ok().and_then(|seed| seed.parse().ok());
+        let seed =
+            given.unwrap_or_else(|| u64::from(now.subsec_nanos()) << 16 | u64::from(std::process::id()));
+        println!("AUDITSHIELD_SEED={seed}");
+        Self(seed | 1)
+    }
+
+    /// One of `0..below` (xorshift64*).
+    pub fn below(&mut self, below: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % below
+    }
+}
+
+/// A free port outside the range from which the system takes those of outgoing connections: it stays free in between.
+pub fn port() -> u16 {
+    let mut dice = Dice::new();
+    let taken = |port: u16| Port::bind(("127.0.0.1", port)).is_err();
+    let mut tried = (0..100).map(|_| 20_000 + u16::try_from(dice.below(10_000)).unwrap());
+    tried.find(|port| !taken(*port)).expect("a free port")
+}
+
+/// The outside world of one daemon, and the daemon when it runs.
+pub struct World {
+    pub shop: String,
+    pub admin: String,
+    pub cinetpay: Simulator,
+    pub mailbox: Mailbox,
+    pub client: Client,
+    pub settings: BTreeMap<String, String>,
+    folder: tempfile::TempDir,
+    child: Option<Child>,
+}
+
+impl World {
+    pub async fn new(overrides: &[(&str, &str)]) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        std::fs::write(path.join("kit.bin"), "The kit itself.\n").unwrap();
+        let catalog = "[[product]]\nslug = \"audit-kit\"\nname = \"Kit d'audit\"\n\
+             [[product.tier]]\nid = \"standard\"\nname = \"Standard\"\nprice = 15000\ncurrency = \"XOF\"\nfile = \"kit.bin\"\n";
+        std::fs::write(path.join("catalog.toml"), catalog).unwrap();
+        let bounds = mailbox::Settings { mails_max: MAILS_MAX, ..mailbox::Settings::default() };
+        let mailbox = Mailbox::start(TcpListener::bind("127.0.0.1:0").await.unwrap(), bounds).unwrap();
+        let mut options =
+            simulator::Options { mailbox: Some(mailbox.clone()), ..simulator::Options::default() };
+        (options.api_key, options.secret) = (API_KEY.to_owned(), WEBHOOK_SECRET.to_owned());
+        let site = options.site_id.clone();
+        let cinetpay =
+            simulator::start(TcpListener::bind("127.0.0.1:0").await.unwrap(), options).await.unwrap();
+        let (shop, admin) = (format!("127.0.0.1:{}", port()), format!("127.0.0.1:{}", port()));
+        let mut settings: BTreeMap<String, String> = [
+            ("CINETPAY_ENV", "sandbox".to_owned()),
+            ("CINETPAY_API_URL", cinetpay.base_url().to_owned()),
+            ("CINETPAY_API_KEY", API_KEY.to_owned()),
+            ("CINETPAY_SITE_ID", site),
+            ("CINETPAY_WEBHOOK_SECRET", WEBHOOK_SECRET.to_owned()),
+            ("AUDITSHIELD_SERVER__LISTEN", shop.clone()),
+            ("AUDITSHIELD_ADMIN__LISTEN", admin.clone()),
+            ("AUDITSHIELD_ADMIN__TOKEN", ADMIN_TOKEN.to_owned()),
+            ("AUDITSHIELD_STORE__URL", format!("sled:{}", path.join("store").display())),
+            ("AUDITSHIELD_CATALOG__PATH", path.join("catalog.toml").display().to_string()),
+            ("AUDITSHIELD_MAIL__URL", format!("smtp://{}?tls=none", mailbox.addr())),
+            ("AUDITSHIELD_MAIL__FROM", "boutique@example.com".to_owned()),
+            ("AUDITSHIELD_LIMITS__BUY_PER_MINUTE", "0".to_owned()),
+            ("AUDITSHIELD_SECRET_KEY", SECRET_KEY.to_owned()),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+        settings.extend(overrides.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let client =
+            Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
+        let (shop, admin) = (format!("http://{shop}"), format!("http://{admin}"));
+        Self { shop, admin, cinetpay, mailbox, client, settings, folder, child: None }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Runs the program with these arguments; everything it says goes into the file `said`.
+    pub fn launch(&self, arguments: &[&str], said: &Path) -> Child {
+        let file = File::options().append(true).create(true).open(said).unwrap();
+        Command::new(binary())
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_clear()
+            .envs(&self.settings)
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().unwrap())
+            .stderr(file)
+            .spawn()
+            .unwrap()
+    }
+
+    /// Runs the program to its end: exit code, and what it said.
+    pub async fn run(&self, arguments: &[&str]) -> (i32, String) {
+        let file = tempfile::NamedTempFile::new_in(self.folder.path()).unwrap();
+        let mut child = self.launch(arguments, file.path());
+        let status = ended(&mut child).await;
+        (status.code().expect("an exit code"), std::fs::read_to_string(file.path()).unwrap())
+    }
+
+    /// Starts the daemon, without waiting for it.
+    pub fn spawn(&mut self) {
+        assert!(self.child.is_none(), "it runs already");
+        self.child = Some(self.launch(&["serve"], &self.path("said")));
+    }
+
+    /// Starts the daemon and waits until it is ready.
+    pub async fn start(&mut self) {
+        self.spawn();
+        self.ready().await;
+    }
+
+    pub async fn ready(&mut self) {
+        let begun = Instant::now();
+        while !self.is_ready().await {
+            let ended = self.child.as_mut().unwrap().try_wait().unwrap();
+            assert!(ended.is_none() && begun.elapsed() < PATIENCE, "{ended:?}: {}", self.said());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn is_ready(&self) -> bool {
+        let asked = self.client.get(format!("{}/readyz", self.shop)).send().await;
+        asked.is_ok_and(|answer| answer.status() == StatusCode::OK)
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// SIGTERM: says it, and returns at once.
+    pub fn term(&self) {
+        let id = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    }
+
+    /// Waits for the end that SIGTERM asked for.
+    pub async fn end(&mut self) -> ExitStatus {
+        let mut child = self.child.take().unwrap();
+        ended(&mut child).await
+    }
+
+    pub fn is_up(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_none())
+    }
+
+    /// Everything all daemons of this world have said.
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(self.path("said")).unwrap_or_default()
+    }
+
+    /// Buys; the order's number when the answer was 201, else the status, or none without an answer.
+    pub async fn try_buy(&self, email: &str) -> Result<String, Option<StatusCode>> {
+        let request = self
+            .client
+            .post(format!("{}/buy/audit-kit/standard/", self.shop))
+            .header("accept", "application/json")
+            .json(&json!({"email": email, "name": NAME}));
+        let answer = request.send().await.map_err(|_| None)?;
+        let status = answer.status();
+        let body: Value = answer.json().await.map_err(|_| None)?;
+        if status == StatusCode::CREATED {
+            Ok(body["order_id"].as_str().unwrap().to_owned())
+        } else {
+            Err(Some(status))
+        }
+    }
+
+    pub async fn buy(&self) -> String {
+        self.try_buy(EMAIL).await.unwrap_or_else(|why| panic!("{why:?}: {}", self.said()))
+    }
+
+    /// Posts a genuine notification about `transaction`.
+    pub async fn notify(&self, transaction: &str) -> StatusCode {
+        let (form, token) = notice(transaction);
+        let request = self.client.post(format!("{}/payment/callback/", self.shop)).header("x-token", token);
+        let request = request.header("content-type", "application/x-www-form-urlencoded").body(form);
+        request.send().await.unwrap().status()
+    }
+
+    pub async fn get(&self, url: &str) -> (StatusCode, String) {
+        let answer = self.client.get(url).bearer_auth(ADMIN_TOKEN).send().await.unwrap();
+        (answer.status(), answer.text().await.unwrap())
+    }
+
+    pub async fn order(&self, order: &str) -> Value {
+        let (status, body) = self.get(&format!("{}/api/orders/{order}", self.admin)).await;
+        assert_eq!(status, StatusCode::OK, "{order}: {body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    /// Waits until the order has an event of this kind.
+    pub async fn until(&self, order: &str, kind: &str) -> Value {
+        let begun = Instant::now();
+        loop {
+            let now = self.order(order).await;
+            if times(&now, kind) > 0 {
+                return now;
+            }
+            assert!(begun.elapsed() < PATIENCE, "no {kind}: {now:#}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub async fn metrics(&self) -> String {
+        self.get(&format!("{}/metrics", self.admin)).await.1
+    }
+
+    /// The journal is sound to the Python script and to the program itself.
+    pub async fn verify_journal(&self, store: &Path) {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/verify_journal.py");
+        let checked = Command::new("python3").arg(script).arg(store.join("journal")).output().unwrap();
+        assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+        let (code, said) = self.run(&["ledger", "verify"]).await;
+        assert_eq!(code, 0, "{said}");
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// How many of the order's events are of this kind.
+pub fn times(order: &Value, kind: &str) -> usize {
+    order["events"].as_array().unwrap().iter().filter(|event| event["kind"] == kind).count()
+}
+
+async fn ended(child: &mut Child) -> ExitStatus {
+    let begun = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if begun.elapsed() > PATIENCE {
+            let _ = child.kill();
+            panic!("it did not end");
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// A notification as CinetPay sends it, signed for real: form and `x-token`.
+pub fn notice(transaction: &str) -> (String, String) {
+    let site = simulator::Options::default().site_id;
+    let values = [
+        site.as_str(),
+        transaction,
+        "2026-09-29 14:13:16",
+        "15000",
+        "XOF",
+        "aa",
+        "OM",
+        PHONE,
+        "225",
+        "fr",
+        "V4",
+        "SINGLE",
+        "PAYMENT",
+        "",
+        "Kit",
+        "SUCCES",
+    ];
+    let pairs = simulator::FIELDS.iter().zip(values);
+    let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+    let bytes: Vec<&[u8]> = values.iter().map(|value| value.as_bytes()).collect();
+    let token = auditshield::adapters::cinetpay::signature::sign(WEBHOOK_SECRET.as_bytes(), &bytes);
+    (form, token)
+}
