@@ -251,14 +251,15 @@ fn every_dependency_says_why() {
     for line in manifest.lines() {
         if line.starts_with('[') {
             section = line;
-        } else if section.ends_with("dependencies]") && !line.starts_with('#') {
-            if let Some((name, _)) = line.split_once('=') {
-                let name = name.trim();
-                if line.contains(" # ") || before.starts_with('#') {
-                    explained.insert(name);
-                } else if !explained.contains(name) {
-                    broken.push(name.to_owned());
-                }
+        } else if section.ends_with("dependencies]")
+            && !line.starts_with('#')
+            && let Some((name, _)) = line.split_once('=')
+        {
+            let name = name.trim();
+            if line.contains(" # ") || before.starts_with('#') {
+                explained.insert(name);
+            } else if !explained.contains(name) {
+                broken.push(name.to_owned());
             }
         }
         before = line;
