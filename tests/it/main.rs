@@ -3,6 +3,8 @@
 #![allow(unreachable_pub, reason = "support is shared by the modules of this binary")]
 
 mod cinetpay_client;
+mod contract;
+mod hostile;
 mod ledger;
 mod mailbox;
 mod orders;
