@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use url::Url;
 
 use super::reader::{Fault, Reader};
@@ -247,12 +248,16 @@ fn limits(reader: &Reader<'_>) -> Limits {
 
 fn log(reader: &Reader<'_>) -> Log {
     let level = reader.parsed("log.level", |text| {
-        text.parse::<tracing_subscriber::filter::Targets>().map(|_| text.to_owned()).map_err(|_| {
-            (
-                format!("« {text} » n'est pas un niveau — écrivez error, warn, info, debug ou trace"),
-                "not a level — write error, warn, info, debug or trace".to_owned(),
-            )
-        })
+        // A lone word is a level: as the name of a target, a misspelt level would silence everything else.
+        let lone = text.split(',').map(str::trim).filter(|part| !part.contains('='));
+        let levels = lone.map(str::parse::<LevelFilter>).all(|level| level.is_ok());
+        if levels && text.parse::<Targets>().is_ok() {
+            return Ok(text.to_owned());
+        }
+        Err((
+            format!("« {text} » n'est pas un niveau — écrivez error, warn, info, debug ou trace"),
+            "not a level — write error, warn, info, debug or trace".to_owned(),
+        ))
     });
     let format = reader.parsed("log.format", |text| match text {
         "auto" => Ok(LogFormat::Auto),

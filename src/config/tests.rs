@@ -162,6 +162,7 @@ fn wrong_values_are_named() {
     wrong("AUDITSHIELD_LIMITS__BUY_PER_MINUTE", "-1");
     right("AUDITSHIELD_LIMITS__BUY_PER_MINUTE", "0");
     wrong("AUDITSHIELD_LOG", "loud=very=much");
+    wrong("AUDITSHIELD_LOG", "verbose");
     right("AUDITSHIELD_LOG", "info,auditshield::actors=debug");
     wrong("AUDITSHIELD_SERVER__LISTEM", "127.0.0.1:1");
     right("AUDITSHIELD_PYTHON", "/usr/bin/python3");

@@ -71,7 +71,10 @@ async fn a_second_daemon_on_the_same_store_is_refused() {
     world.settings.insert("AUDITSHIELD_ADMIN__LISTEN".to_owned(), "127.0.0.1:0".to_owned());
     let (code, said) = world.run(&["serve"]).await;
     assert_eq!(code, 69, "{said}");
-    assert!(said.contains("already") && said.contains(&world.path("store").display().to_string()), "{said}");
+    assert!(
+        said.contains("in use by another") && said.contains(&world.path("store").display().to_string()),
+        "{said}"
+    );
     assert!(world.is_up());
     let order = world.buy().await;
     assert_eq!(world.order(&order).await["status"], "PENDING");
@@ -90,7 +93,7 @@ async fn a_taken_port_is_69_and_a_wrong_setting_78_before_it() {
         for (name, text) in [
             ("AUDITSHIELD_DOWNLOAD__TTL", "three moons"),
             ("CINETPAY_API_KEY", ""),
-            ("AUDITSHIELD_LOG", "shout, and then some"),
+            ("AUDITSHIELD_LOG", "verbose"),
             ("AUDITSHIELD_CATALOG__PATH", "nowhere.toml"),
         ] {
             let before = world.settings.insert(name.to_owned(), text.to_owned());
@@ -143,9 +146,11 @@ async fn misfortunes(world: &World, order: &str, link: &str) {
         asked.send().await.unwrap();
     }
     world.mailbox.set_fault(None);
-    world.cinetpay.patch(&json!({"check_fault": {"kind": "html502"}, "init_fault": {"kind": "e500"}})).ok();
-    let failed = world.try_buy(EMAIL).await;
-    println!("with a broken CinetPay: {failed:?}");
+    let pending = world.buy().await;
+    let broken = json!({"check_fault": {"kind": "html502"}, "init_fault": {"kind": "error500"}});
+    world.cinetpay.patch(&broken).unwrap();
+    assert!(world.try_buy(EMAIL).await.is_err(), "a page although CinetPay is broken");
+    assert_eq!(world.notify(&pending).await, 200);
     let callback = format!("{}/payment/callback/", world.shop);
     for (name, value) in [("x-token", "0".repeat(64)), ("x-other", "1".to_owned())] {
         let form = [("cpm_trans_id", order), ("cel_phone_num", PHONE), ("cpm_site_id", "445160")];
@@ -202,7 +207,7 @@ async fn a_sale_is_counted() {
     is("auditshield_inits_total", &[], 2.0);
     is("auditshield_mails_total", &["outcome=\"accepted\""], 1.0);
     is("auditshield_downloads_total", &["outcome=\"started\""], 1.0);
-    is("auditshield_orders", &["status=\"DELIVERED\""], 1.0);
+    is("auditshield_orders", &["status=\"PAID\""], 1.0);
     is("auditshield_orders", &["status=\"PENDING\""], 1.0);
     is("auditshield_orders", &["status=\"REVIEW\""], 0.0);
     is("auditshield_journal_queue_depth", &[], 0.0);

@@ -15,29 +15,29 @@ use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-pub const ADMIN_TOKEN: &str = "process-admin-token-0123456789";
-pub const SECRET_KEY: &str = "process-secret-key-0123456789abcdef";
-pub const API_KEY: &str = "process-api-key-0123456789";
-pub const WEBHOOK_SECRET: &str = "process-webhook-secret-0123456789";
-pub const EMAIL: &str = "adjoua.kouame@example.ci";
-pub const NAME: &str = "Adjoua Kouamé";
-pub const PHONE: &str = "0505123456";
+pub(crate) const ADMIN_TOKEN: &str = "process-admin-token-0123456789";
+pub(crate) const SECRET_KEY: &str = "process-secret-key-0123456789abcdef";
+pub(crate) const API_KEY: &str = "process-api-key-0123456789";
+pub(crate) const WEBHOOK_SECRET: &str = "process-webhook-secret-0123456789";
+pub(crate) const EMAIL: &str = "adjoua.kouame@example.ci";
+pub(crate) const NAME: &str = "Adjoua Kouamé";
+pub(crate) const PHONE: &str = "0505123456";
 /// How long a test waits for what must happen.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// Mails kept by the mailbox of a storm.
 const MAILS_MAX: usize = 100_000;
 
 /// The program under test.
-pub fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     let named = ["AUDITSHIELD_BIN", "AUDITSHIELD_BINARY"].iter().find_map(std::env::var_os);
     named.map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_auditshield")), PathBuf::from)
 }
 
 /// Numbers that look random; the seed is printed, so that a failure can be run again.
-pub struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         let given = std::env::var("AUDITSHIELD_SEED").ok().and_then(|seed| seed.parse().ok());
         let seed =
@@ -47,7 +47,7 @@ impl Dice {
     }
 
     /// One of `0..below` (xorshift64*).
-    pub fn below(&mut self, below: u64) -> u64 {
+    pub(crate) fn below(&mut self, below: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -56,7 +56,7 @@ impl Dice {
 }
 
 /// A free port outside the range from which the system takes those of outgoing connections: it stays free in between.
-pub fn port() -> u16 {
+pub(crate) fn port() -> u16 {
     let mut dice = Dice::new();
     let taken = |port: u16| Port::bind(("127.0.0.1", port)).is_err();
     let mut tried = (0..100).map(|_| 20_000 + u16::try_from(dice.below(10_000)).unwrap());
@@ -64,19 +64,19 @@ pub fn port() -> u16 {
 }
 
 /// The outside world of one daemon, and the daemon when it runs.
-pub struct World {
-    pub shop: String,
-    pub admin: String,
-    pub cinetpay: Simulator,
-    pub mailbox: Mailbox,
-    pub client: Client,
-    pub settings: BTreeMap<String, String>,
+pub(crate) struct World {
+    pub(crate) shop: String,
+    pub(crate) admin: String,
+    pub(crate) cinetpay: Simulator,
+    pub(crate) mailbox: Mailbox,
+    pub(crate) client: Client,
+    pub(crate) settings: BTreeMap<String, String>,
     folder: tempfile::TempDir,
     child: Option<Child>,
 }
 
 impl World {
-    pub async fn new(overrides: &[(&str, &str)]) -> Self {
+    pub(crate) async fn new(overrides: &[(&str, &str)]) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
@@ -119,12 +119,12 @@ impl World {
         Self { shop, admin, cinetpay, mailbox, client, settings, folder, child: None }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Runs the program with these arguments; everything it says goes into the file `said`.
-    pub fn launch(&self, arguments: &[&str], said: &Path) -> Child {
+    pub(crate) fn launch(&self, arguments: &[&str], said: &Path) -> Child {
         let file = File::options().append(true).create(true).open(said).unwrap();
         Command::new(binary())
             .args(arguments)
@@ -139,7 +139,7 @@ impl World {
     }
 
     /// Runs the program to its end: exit code, and what it said.
-    pub async fn run(&self, arguments: &[&str]) -> (i32, String) {
+    pub(crate) async fn run(&self, arguments: &[&str]) -> (i32, String) {
         let file = tempfile::NamedTempFile::new_in(self.folder.path()).unwrap();
         let mut child = self.launch(arguments, file.path());
         let status = ended(&mut child).await;
@@ -147,18 +147,18 @@ impl World {
     }
 
     /// Starts the daemon, without waiting for it.
-    pub fn spawn(&mut self) {
+    pub(crate) fn spawn(&mut self) {
         assert!(self.child.is_none(), "it runs already");
         self.child = Some(self.launch(&["serve"], &self.path("said")));
     }
 
     /// Starts the daemon and waits until it is ready.
-    pub async fn start(&mut self) {
+    pub(crate) async fn start(&mut self) {
         self.spawn();
         self.ready().await;
     }
 
-    pub async fn ready(&mut self) {
+    pub(crate) async fn ready(&mut self) {
         let begun = Instant::now();
         while !self.is_ready().await {
             let ended = self.child.as_mut().unwrap().try_wait().unwrap();
@@ -173,35 +173,35 @@ impl World {
     }
 
     /// kill -9.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
     /// SIGTERM: says it, and returns at once.
-    pub fn term(&self) {
+    pub(crate) fn term(&self) {
         let id = self.child.as_ref().unwrap().id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
     }
 
     /// Waits for the end that SIGTERM asked for.
-    pub async fn end(&mut self) -> ExitStatus {
+    pub(crate) async fn end(&mut self) -> ExitStatus {
         let mut child = self.child.take().unwrap();
         ended(&mut child).await
     }
 
-    pub fn is_up(&mut self) -> bool {
+    pub(crate) fn is_up(&mut self) -> bool {
         self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_none())
     }
 
     /// Everything all daemons of this world have said.
-    pub fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         std::fs::read_to_string(self.path("said")).unwrap_or_default()
     }
 
     /// Buys; the order's number when the answer was 201, else the status, or none without an answer.
-    pub async fn try_buy(&self, email: &str) -> Result<String, Option<StatusCode>> {
+    pub(crate) async fn try_buy(&self, email: &str) -> Result<String, Option<StatusCode>> {
         let request = self
             .client
             .post(format!("{}/buy/audit-kit/standard/", self.shop))
@@ -217,31 +217,31 @@ impl World {
         }
     }
 
-    pub async fn buy(&self) -> String {
+    pub(crate) async fn buy(&self) -> String {
         self.try_buy(EMAIL).await.unwrap_or_else(|why| panic!("{why:?}: {}", self.said()))
     }
 
     /// Posts a genuine notification about `transaction`.
-    pub async fn notify(&self, transaction: &str) -> StatusCode {
+    pub(crate) async fn notify(&self, transaction: &str) -> StatusCode {
         let (form, token) = notice(transaction);
         let request = self.client.post(format!("{}/payment/callback/", self.shop)).header("x-token", token);
         let request = request.header("content-type", "application/x-www-form-urlencoded").body(form);
         request.send().await.unwrap().status()
     }
 
-    pub async fn get(&self, url: &str) -> (StatusCode, String) {
+    pub(crate) async fn get(&self, url: &str) -> (StatusCode, String) {
         let answer = self.client.get(url).bearer_auth(ADMIN_TOKEN).send().await.unwrap();
         (answer.status(), answer.text().await.unwrap())
     }
 
-    pub async fn order(&self, order: &str) -> Value {
+    pub(crate) async fn order(&self, order: &str) -> Value {
         let (status, body) = self.get(&format!("{}/api/orders/{order}", self.admin)).await;
         assert_eq!(status, StatusCode::OK, "{order}: {body}");
         serde_json::from_str(&body).unwrap()
     }
 
     /// Waits until the order has an event of this kind.
-    pub async fn until(&self, order: &str, kind: &str) -> Value {
+    pub(crate) async fn until(&self, order: &str, kind: &str) -> Value {
         let begun = Instant::now();
         loop {
             let now = self.order(order).await;
@@ -253,12 +253,12 @@ impl World {
         }
     }
 
-    pub async fn metrics(&self) -> String {
+    pub(crate) async fn metrics(&self) -> String {
         self.get(&format!("{}/metrics", self.admin)).await.1
     }
 
     /// The journal is sound to the Python script and to the program itself.
-    pub async fn verify_journal(&self, store: &Path) {
+    pub(crate) async fn verify_journal(&self, store: &Path) {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/verify_journal.py");
         let checked = Command::new("python3").arg(script).arg(store.join("journal")).output().unwrap();
         assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
@@ -277,7 +277,7 @@ impl Drop for World {
 }
 
 /// How many of the order's events are of this kind.
-pub fn times(order: &Value, kind: &str) -> usize {
+pub(crate) fn times(order: &Value, kind: &str) -> usize {
     order["events"].as_array().unwrap().iter().filter(|event| event["kind"] == kind).count()
 }
 
@@ -296,7 +296,7 @@ async fn ended(child: &mut Child) -> ExitStatus {
 }
 
 /// A notification as CinetPay sends it, signed for real: form and `x-token`.
-pub fn notice(transaction: &str) -> (String, String) {
+pub(crate) fn notice(transaction: &str) -> (String, String) {
     let site = simulator::Options::default().site_id;
     let values = [
         site.as_str(),
