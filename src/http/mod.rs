@@ -55,6 +55,11 @@ pub type ReadToken = Arc<dyn Fn(&str) -> Result<(OrderId, u32), BadToken> + Send
 /// Signs the address of a download: the order, its link's number, which of the link's downloads.
 pub type SignGrant = Arc<dyn Fn(OrderId, u32, u32) -> String + Send + Sync>;
 
+/// A keyed hash, in hex.
+pub type KeyedHash = Arc<dyn Fn(&[u8]) -> String + Send + Sync>;
+/// Finds the client's address: the connection's peer, or what a trusted proxy says of it.
+pub type FindClient = Arc<dyn Fn(&HeaderMap, IpAddr) -> IpAddr + Send + Sync>;
+
 /// Everything the routes need. Why closures: the adapters know the cryptography and the limits, and nothing here
 /// may name them.
 pub struct Deps {
@@ -93,7 +98,7 @@ pub struct Seals {
     /// Reads it again, for at most [`GRANT_SECONDS_MAX`].
     pub granted: ReadToken,
     /// A keyed hash (HMAC-SHA256 with a key of its own, in hex): idempotency keys and sessions.
-    pub hash: Arc<dyn Fn(&[u8]) -> String + Send + Sync>,
+    pub hash: KeyedHash,
 }
 
 /// A notification with a valid signature.
@@ -130,7 +135,7 @@ pub enum BadToken {
 /// Rate limits by client.
 pub struct Gates {
     /// Who the client is: the connection's peer, or what a trusted proxy says of it.
-    pub client: Arc<dyn Fn(&HeaderMap, IpAddr) -> IpAddr + Send + Sync>,
+    pub client: FindClient,
     /// Purchases.
     pub buy: Gate,
     /// Notifications without a valid signature. Valid ones are never limited.

@@ -1,7 +1,5 @@
 //! What a mail says, and where it goes.
 
-#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
 use std::str::FromStr;
 
 use super::*;

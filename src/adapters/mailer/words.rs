@@ -117,7 +117,6 @@ pub(super) fn downloads(count: u32, lang: Lang) -> String {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::*;
 

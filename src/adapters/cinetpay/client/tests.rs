@@ -1,5 +1,4 @@
 //! The client against servers that misbehave byte by byte.
-#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
