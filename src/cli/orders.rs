@@ -149,11 +149,19 @@ fn print_list(answer: &Value) {
 }
 
 fn print_order(order: &Value) {
-    let mut table = output::table(&["", ""]);
-    for (key, _) in order.as_object().into_iter().flatten().filter(|(key, _)| *key != "events") {
-        table.add_row([output::plain(key), text(order, key)]);
+    for (key, value) in order.as_object().into_iter().flatten().filter(|(key, _)| *key != "events") {
+        match value {
+            Value::Null => {}
+            Value::Object(parts) => {
+                for part in parts.keys().filter(|part| !value[part.as_str()].is_null()) {
+                    output::say(format_args!("{:<24} {}", format!("{key}.{part}"), text(value, part)));
+                }
+            }
+            Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                output::say(format_args!("{key:<24} {}", text(order, key)));
+            }
+        }
     }
-    output::say(table);
     let mut events = output::table(&["seq", "at", "kind", "detail"]);
     for event in order["events"].as_array().into_iter().flatten() {
         events.add_row([text(event, "seq"), text(event, "at"), text(event, "kind"), text(event, "detail")]);

@@ -29,7 +29,7 @@ pub(super) fn json(value: &serde_json::Value) {
 /// A table with these headings, as wide as the terminal.
 pub(super) fn table(headings: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(presets::NOTHING);
     table.set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(headings.iter().copied());
     table
