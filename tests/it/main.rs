@@ -1,4 +1,5 @@
 //! The integration tests: one binary.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 #![allow(unreachable_pub, reason = "support is shared by the modules of this binary")]
 
 mod cinetpay_client;
