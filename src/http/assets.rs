@@ -42,7 +42,7 @@ pub(crate) fn address(name: &str) -> String {
     }
 }
 
-/// GET /assets/<name>.
+/// GET `/assets/<name>`.
 pub(crate) fn get(call: &Call, name: &str) -> Response {
     let Some(asset) = ASSETS.iter().find(|asset| asset.name == name) else {
         return Problem::not_found().answer(call);

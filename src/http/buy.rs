@@ -1,4 +1,4 @@
-//! /buy/<slug>/<tier>/: the purchase page and the purchase.
+//! `/buy/<slug>/<tier>/`: the purchase page and the purchase.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! /download/<token>/: the mailed link. Looking spends nothing; its button starts one of the downloads.
+//! `/download/<token>/`: the mailed link. Looking spends nothing; its button starts one of the downloads.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! /download/file/<grant>/: the file itself, whole or in part, straight from the disk.
+//! `/download/file/<grant>/`: the file itself, whole or in part, straight from the disk.
 
 use std::io::SeekFrom;
 use std::path::Path;

@@ -1,8 +1,8 @@
 //! The two faces to the world: the public listener and the admin listener. The only folder, with simulator/, that
 //! names warp.
 //!
-//! A request becomes a [`call::Call`], one `match` on its path finds its route, and whatever goes wrong becomes a
-//! [`answer::Problem`]: the one table from refusal to status code and body.
+//! A request becomes a `call::Call`, one `match` on its path finds its route, and whatever goes wrong becomes a
+//! `answer::Problem`: the one table from refusal to status code and body.
 
 mod admin;
 mod answer;

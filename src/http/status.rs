@@ -1,4 +1,4 @@
-//! GET /payment/status/<order id>/: where an order stands, for the waiting page. No personal data.
+//! GET `/payment/status/<order id>/`: where an order stands, for the waiting page. No personal data.
 
 use std::convert::Infallible;
 use std::pin::Pin;
