@@ -318,7 +318,6 @@ async fn a_drain_answers_everything_it_took() {
         .iter()
         .map(|order| {
             let (orders, order) = (stage.orders.clone(), *order);
-            #[expect(clippy::disallowed_methods, reason = "the test joins every task")]
             tokio::spawn(async move { (order, orders.submit(order, notice(1)).await) })
         })
         .collect();

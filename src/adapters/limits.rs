@@ -188,7 +188,6 @@ fn read_address(text: &str) -> Option<IpAddr> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::*;
     use proptest::prelude::*;
@@ -216,7 +215,8 @@ mod tests {
     #[test]
     fn the_client_behind_proxies() {
         let x = "x-forwarded-for";
-        let cases: &[(&str, &str, &[(&str, &str)], &str)] = &[
+        type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a str);
+        let cases: &[Case<'_>] = &[
             ("no header", "127.0.0.1", &[], "127.0.0.1"),
             ("untrusted peer", "203.0.113.9", &[(x, "1.1.1.1")], "203.0.113.9"),
             ("one hop", "127.0.0.1", &[(x, "1.1.1.1")], "1.1.1.1"),
@@ -283,6 +283,7 @@ mod tests {
             let _ = limiter.check(IpAddr::V4(n.into()));
         }
         assert!(limiter.clients() <= 100 + usize::from(SHARED_BUCKETS), "{}", limiter.clients());
+        #[expect(clippy::disallowed_methods, reason = "governor reads the real clock")]
         std::thread::sleep(Duration::from_millis(200));
         limiter.tick();
         assert_eq!(limiter.clients(), 0);

@@ -99,6 +99,10 @@ impl Daemon {
         let ledger = Ledger::open(OpenOptions::new(folder, |why| {
             tracing::error!(why, "the journal's disk failed; ending, to start again from what is durable");
             // Nothing may be assumed after a failed sync, and nothing more may be acknowledged.
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a failed sync: a drain would acknowledge what may be lost"
+            )]
             std::process::exit(1);
         }))?;
         let (public, admin) = (listeners.public.local_addr()?, listeners.admin.local_addr()?);

@@ -102,6 +102,8 @@ fn mail_settings(config: &Config) -> mailer::Settings {
 pub(super) struct Limiters {
     buy: Arc<ClientLimiter>,
     unsigned: Arc<ClientLimiter>,
+    status: Arc<ClientLimiter>,
+    download: Arc<ClientLimiter>,
     login: Arc<ClientLimiter>,
 }
 
@@ -111,6 +113,8 @@ impl Limiters {
         Self {
             buy: per_minute(config.limits.buy_per_minute),
             unsigned: per_minute(config.limits.bad_signature_per_minute),
+            status: per_minute(config.limits.status_per_minute),
+            download: per_minute(config.limits.download_per_minute),
             login: per_minute(config.limits.login_per_minute),
         }
     }
@@ -122,7 +126,7 @@ impl Limiters {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(every) => {}
             }
-            for limiter in [&self.buy, &self.unsigned, &self.login] {
+            for limiter in [&self.buy, &self.unsigned, &self.status, &self.download, &self.login] {
                 limiter.tick();
             }
         }
@@ -158,6 +162,8 @@ pub(super) fn deps(config: &Config, built: Built, limiters: &Limiters) -> Deps {
             client: Arc::new(move |headers, peer| client_ip(peer, headers, &proxies)),
             buy: gate(&limiters.buy),
             unsigned: gate(&limiters.unsigned),
+            status: gate(&limiters.status),
+            download: gate(&limiters.download),
             login: gate(&limiters.login),
         },
         settings: crate::http::Settings { allowed_origins: config.server.allowed_origins.clone() },

@@ -13,5 +13,4 @@ pub mod schedule;
 pub mod values;
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 mod tests;

@@ -180,7 +180,11 @@ async fn submit(site: &Site, order: OrderId, purchase: Purchase) -> Result<Recei
         if !matches!(error, AskError::Refused(_)) {
             tracing::warn!(%order, ?error, "a purchase got no payment page");
         }
-        error.into()
+        match error {
+            // The order is taken; it is the payment page that did not open in time.
+            AskError::Late => AskError::NotOpened(String::new()).into(),
+            error => error.into(),
+        }
     })
 }
 

@@ -1,12 +1,14 @@
 //! A request, as the routes see it: parsed lazily, its body read within limits.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use percent_encoding::percent_decode_str;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use warp::Filter;
 use warp::http::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName};
 use warp::http::{Method, StatusCode};
@@ -193,19 +195,9 @@ impl Fields {
         }
         Some(Self(fields))
     }
-    /// Reads a JSON object; texts only, `null` counts as absent.
+    /// Reads a JSON object; texts only, `null` counts as absent. None when a name comes twice or there are too many.
     pub(crate) fn parse_json(bytes: &[u8]) -> Option<Self> {
-        let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(bytes).ok()?;
-        let mut fields = Vec::new();
-        for (name, value) in object.into_iter().take(FIELDS_MAX) {
-            match value {
-                serde_json::Value::String(text) => fields.push((name, text)),
-                serde_json::Value::Null => {}
-                // Not a text: kept as one that no parser of ours takes, so that the answer names the field.
-                _ => fields.push((name, "\u{0}".to_owned())),
-            }
-        }
-        Some(Self(fields))
+        serde_json::from_slice(bytes).ok()
     }
     /// A field's text, if it is there and not empty.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
@@ -213,5 +205,35 @@ impl Fields {
             .iter()
             .find(|(known, value)| known == name && !value.trim().is_empty())
             .map(|(_, value)| value.as_str())
+    }
+}
+
+/// Why not through a map: a map keeps one of two values under the same name, and which one was meant is a guess.
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Fields;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object with few names, each once")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Fields, A::Error> {
+                let mut fields: Vec<(String, String)> = Vec::new();
+                while let Some((name, value)) = members.next_entry::<String, serde_json::Value>()? {
+                    if fields.len() >= FIELDS_MAX || fields.iter().any(|(known, _)| *known == name) {
+                        return Err(A::Error::custom("too many names, or one of them twice"));
+                    }
+                    let text = match value {
+                        serde_json::Value::String(text) => text,
+                        serde_json::Value::Null => String::new(),
+                        // Not a text: kept as one that no parser of ours takes, so that the answer names the field.
+                        _ => "\u{0}".to_owned(),
+                    };
+                    fields.push((name, text));
+                }
+                Ok(Fields(fields))
+            }
+        }
+        input.deserialize_map(Object)
     }
 }

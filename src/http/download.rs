@@ -16,8 +16,6 @@ use crate::domain::input::Input;
 use crate::domain::payment::{Link, LinkState, Payment, Sale, Status};
 use crate::domain::values::OrderId;
 
-/// How long a started download may be resumed, in seconds. It outlives the link's expiry on purpose.
-pub const GRANT_SECONDS_MAX: u64 = 3600;
 /// Keeps links and files out of search engines.
 pub(crate) const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
 
@@ -60,6 +58,7 @@ pub(crate) async fn start(site: &Arc<Site>, call: &Call) -> Response {
 
 /// The order and the link's number out of the token.
 fn read(deps: &Deps, call: &Call) -> Result<(OrderId, u32), Problem> {
+    deps.pass(&deps.gates.download, call)?;
     let token = call.segments.last().map(String::as_str).unwrap_or_default();
     (deps.seals.token)(token).map_err(|bad| match bad {
         BadToken::Forged => forged(),

@@ -14,6 +14,7 @@ mod claims;
 mod cors;
 mod download;
 mod file;
+mod meter;
 mod money;
 mod ops;
 mod pages;
@@ -29,6 +30,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use subtle::ConstantTimeEq;
+use tokio::time::Instant;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::HeaderMap;
@@ -43,7 +45,6 @@ use crate::ledger::Ledger;
 use crate::ports::Clock;
 use answer::Problem;
 use call::Call;
-pub use download::GRANT_SECONDS_MAX;
 pub use ops::Readiness;
 
 /// A rate limit: `Err` holds the seconds until the client may try again.
@@ -54,6 +55,11 @@ pub type ReadNotice = Arc<dyn Fn(&[u8], Option<&[u8]>) -> Result<Heard, Unheard>
 pub type ReadToken = Arc<dyn Fn(&str) -> Result<(OrderId, u32), BadToken> + Send + Sync>;
 /// Signs the address of a download: the order, its link's number, which of the link's downloads.
 pub type SignGrant = Arc<dyn Fn(OrderId, u32, u32) -> String + Send + Sync>;
+
+/// A keyed hash, in hex.
+pub type KeyedHash = Arc<dyn Fn(&[u8]) -> String + Send + Sync>;
+/// Finds the client's address: the connection's peer, or what a trusted proxy says of it.
+pub type FindClient = Arc<dyn Fn(&HeaderMap, IpAddr) -> IpAddr + Send + Sync>;
 
 /// Everything the routes need. Why closures: the adapters know the cryptography and the limits, and nothing here
 /// may name them.
@@ -90,10 +96,10 @@ pub struct Seals {
     pub token: ReadToken,
     /// Signs the address of a started download.
     pub grant: SignGrant,
-    /// Reads it again, for at most [`GRANT_SECONDS_MAX`].
+    /// Reads it again, while it may be resumed. It outlives the link's expiry on purpose.
     pub granted: ReadToken,
     /// A keyed hash (HMAC-SHA256 with a key of its own, in hex): idempotency keys and sessions.
-    pub hash: Arc<dyn Fn(&[u8]) -> String + Send + Sync>,
+    pub hash: KeyedHash,
 }
 
 /// A notification with a valid signature.
@@ -130,11 +136,15 @@ pub enum BadToken {
 /// Rate limits by client.
 pub struct Gates {
     /// Who the client is: the connection's peer, or what a trusted proxy says of it.
-    pub client: Arc<dyn Fn(&HeaderMap, IpAddr) -> IpAddr + Send + Sync>,
+    pub client: FindClient,
     /// Purchases.
     pub buy: Gate,
     /// Notifications without a valid signature. Valid ones are never limited.
     pub unsigned: Gate,
+    /// Looks at an order's standing.
+    pub status: Gate,
+    /// Everything about a download but its file.
+    pub download: Gate,
     /// Tries to log in.
     pub login: Gate,
 }
@@ -199,19 +209,14 @@ pub fn public_routes(deps: &Arc<Deps>) -> BoxedFilter<(Response,)> {
         .then(move |call: Call| {
             let site = Arc::clone(&site);
             // Boxed: one route's future must not make every connection as large as the largest of them.
-            Box::pin(async move { counted("public", public(&site, call).await) })
+            Box::pin(async move {
+                let since = Instant::now();
+                let answer = public(&site, call).await;
+                meter::answered("public", since, &answer);
+                answer
+            })
         })
         .boxed()
-}
-
-/// Counts the answers that are refusals.
-fn counted(listener: &'static str, answer: Response) -> Response {
-    let status = answer.status();
-    if status.is_client_error() || status.is_server_error() {
-        let labels = [("listener", listener.to_owned()), ("status", status.as_str().to_owned())];
-        metrics::counter!("auditshield_requests_refused_total", &labels).increment(1);
-    }
-    answer
 }
 
 async fn public(site: &Arc<Site>, call: Call) -> Response {
@@ -260,7 +265,12 @@ pub fn admin_routes(deps: &Arc<Deps>) -> BoxedFilter<(Response,)> {
     call::calls()
         .then(move |call: Call| {
             let office = Arc::clone(&office);
-            Box::pin(async move { counted("admin", admin::route(&office, call).await) })
+            Box::pin(async move {
+                let since = Instant::now();
+                let answer = admin::route(&office, call).await;
+                meter::answered("admin", since, &answer);
+                answer
+            })
         })
         .boxed()
 }

@@ -57,6 +57,9 @@ impl Standing {
 
 /// JSON, or server-sent events where they are asked for.
 pub(crate) fn get(site: &Arc<Site>, call: &Call) -> Response {
+    if let Err(problem) = site.deps.pass(&site.deps.gates.status, call) {
+        return cors::open(&site.deps, call, problem.json(call.lang()));
+    }
     let id = call.segments.last().and_then(|text| OrderId::parse(text).ok());
     let known = id.map_or(Ok(None), |id| site.deps.load(id));
     let mut answer = match known {

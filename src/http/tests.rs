@@ -1,1 +1,232 @@
-//! tests
+//! The routes with the real ledger and the real actors behind them; CinetPay and the mail server are scripted.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use bytes::Bytes;
+use warp::http::{Response as Http, StatusCode};
+use warp::test::{RequestBuilder, request};
+
+use super::*;
+use crate::actors::{Parts, Running};
+use crate::domain::catalog::{Product, Tier};
+use crate::domain::input::{Acceptance, Verdict};
+use crate::domain::schedule::Policy;
+use crate::domain::values::{Claimed, Currency, Money};
+use crate::ledger::OpenOptions;
+use crate::ports::{Letter, Mailer, OpenRequest, Opened, PortFuture, Posted, Provider};
+
+/// The text that the file on sale holds.
+const FILE: &[u8] = b"0123456789";
+const TOKEN: &str = "an admin token of some length";
+
+/// A scripted CinetPay and mail server.
+#[derive(Default)]
+struct World {
+    closed: AtomicBool,
+    paid: Mutex<HashSet<OrderId>>,
+    opened: AtomicU64,
+}
+
+impl Provider for World {
+    fn open(&self, request: OpenRequest) -> PortFuture<'_, Opened> {
+        self.opened.fetch_add(1, Ordering::Relaxed);
+        let closed = self.closed.load(Ordering::Relaxed);
+        Box::pin(async move {
+            if closed {
+                return Opened::Refused { reason: "624".to_owned() };
+            }
+            let payment_url = format!("https://pay.example/{}", request.transaction);
+            Opened::Page { payment_url, payment_token: "t".to_owned() }
+        })
+    }
+    fn check(&self, transaction: TransactionId) -> PortFuture<'_, Verdict> {
+        let paid = self.paid.lock().unwrap().contains(&transaction.order);
+        Box::pin(async move {
+            if !paid {
+                return Verdict::Pending { code: "662".to_owned() };
+            }
+            Verdict::Accepted(Acceptance {
+                claimed: Claimed { amount: Some(15_000), currency: Some(Currency::Xof) },
+                provider_tx_id: Some("MP1".to_owned()),
+                payment_method: Some("OM".to_owned()),
+            })
+        })
+    }
+}
+
+impl Mailer for World {
+    fn send(&self, _: Letter) -> PortFuture<'_, Posted> {
+        Box::pin(async { Posted::Accepted })
+    }
+}
+
+struct Stage {
+    world: Arc<World>,
+    public: BoxedFilter<(Response,)>,
+    admin: BoxedFilter<(Response,)>,
+    deps: Arc<Deps>,
+    _running: Running,
+    _folder: tempfile::TempDir,
+}
+
+/// `<kind>:<order>:<link>` stands for a signed token.
+fn read_token(kind: &'static str) -> ReadToken {
+    Arc::new(move |text: &str| {
+        let mut parts = text.split(':');
+        let right = parts.next() == Some(kind);
+        let order = parts.next().and_then(|text| OrderId::parse(text).ok());
+        let link = parts.next().and_then(|text| text.parse().ok());
+        if right { order.zip(link).ok_or(BadToken::Forged) } else { Err(BadToken::Forged) }
+    })
+}
+
+fn seals() -> Seals {
+    Seals {
+        // `x-token: good` signs a body `<site id> <transaction>`.
+        notice: Arc::new(|body, token| {
+            let text = std::str::from_utf8(body).map_err(|_| Unheard::Form)?;
+            let (site, transaction) = text.split_once(' ').ok_or(Unheard::Form)?;
+            match token {
+                None => Err(Unheard::Missing),
+                Some(b"good") => Ok(Heard {
+                    site_id: site.to_owned(),
+                    transaction: TransactionId::parse(transaction).ok(),
+                    digest: [7; 32],
+                }),
+                Some(_) => Err(Unheard::Signature),
+            }
+        }),
+        token: read_token("mail"),
+        grant: Arc::new(|order, link, _| format!("file:{order}:{link}")),
+        granted: read_token("file"),
+        hash: Arc::new(|bytes| bytes.iter().map(|byte| format!("{byte:02x}")).collect()),
+    }
+}
+
+async fn stage() -> Stage {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("kit d’audit.pdf");
+    std::fs::write(&file, FILE).unwrap();
+    let price = Money::price(15_000, Currency::Xof).unwrap();
+    let tier = Tier { id: "standard".into(), name: "Standard".into(), price, file };
+    let product = Product {
+        slug: "audit-kit".into(),
+        name: "Kit d’audit".into(),
+        description: "".into(),
+        tiers: vec![tier],
+    };
+    let catalog = Arc::new(Catalog { products: vec![product] });
+    let ledger = Ledger::open(OpenOptions::new(folder.path().join("store"), |_| {})).unwrap();
+    let world = Arc::new(World::default());
+    let parts = Parts {
+        ledger: ledger.clone(),
+        provider: world.clone(),
+        mailer: world.clone(),
+        catalog: Arc::clone(&catalog),
+        policy: Policy { max_downloads: 2, ..Policy::default() },
+        clock: Clock::system(),
+        settings: crate::actors::Settings {
+            seats: 16,
+            verify_max: 2,
+            open_max: 4,
+            deliver_max: 2,
+            ..Default::default()
+        },
+    };
+    let (orders, running) = Orders::start(parts).await.unwrap();
+    let open: Gate = Arc::new(|_| Ok(()));
+    let deps = Arc::new(Deps {
+        orders,
+        ledger,
+        catalog,
+        clock: Clock::system(),
+        site_id: "445160".to_owned(),
+        seals: seals(),
+        gates: Gates {
+            client: Arc::new(|_, peer| peer),
+            // The client 10.0.0.9 buys too much.
+            buy: Arc::new(|ip| if ip == IpAddr::from([10, 0, 0, 9]) { Err(7) } else { Ok(()) }),
+            unsigned: Arc::clone(&open),
+            status: Arc::clone(&open),
+            download: Arc::clone(&open),
+            login: open,
+        },
+        settings: Settings { allowed_origins: vec!["https://shop.example".to_owned()] },
+        admin_token: AdminToken::new(TOKEN.to_owned()),
+        readiness: Arc::default(),
+        metrics: Arc::new(|| "auditshield_up 1\n".to_owned()),
+    });
+    Stage {
+        world,
+        public: public_routes(&deps),
+        admin: admin_routes(&deps),
+        deps,
+        _running: running,
+        _folder: folder,
+    }
+}
+
+fn post(path: &str) -> RequestBuilder {
+    request().method("POST").path(path)
+}
+
+fn buy(email: &str) -> RequestBuilder {
+    post("/buy/audit-kit/standard/")
+        .header("accept", "application/json")
+        .header("content-type", "application/json")
+        .body(format!("{{\"email\":\"{email}\"}}"))
+}
+
+fn header<'a>(answer: &'a Http<Bytes>, name: &str) -> &'a str {
+    answer.headers().get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
+}
+
+fn json(answer: &Http<Bytes>) -> serde_json::Value {
+    serde_json::from_slice(answer.body()).unwrap()
+}
+
+fn text(answer: &Http<Bytes>) -> &str {
+    std::str::from_utf8(answer.body()).unwrap()
+}
+
+impl Stage {
+    async fn get(&self, path: &str) -> Http<Bytes> {
+        request().path(path).header("accept", "text/html").reply(&self.public).await
+    }
+    async fn bought(&self) -> OrderId {
+        let answer = buy("awa@example.ci").reply(&self.public).await;
+        assert_eq!(answer.status(), StatusCode::CREATED, "{}", text(&answer));
+        OrderId::parse(json(&answer)["order_id"].as_str().unwrap()).unwrap()
+    }
+    /// An order paid and delivered.
+    async fn sold(&self) -> OrderId {
+        let order = self.bought().await;
+        self.world.paid.lock().unwrap().insert(order);
+        let answer = self.notify(&format!("445160 {order}"), Some("good")).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        for _ in 0..200 {
+            let paid = self.deps.load(order).unwrap().unwrap();
+            if paid.sale().is_some_and(|sale| sale.delivered_at.is_some()) {
+                return order;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("not delivered");
+    }
+    async fn notify(&self, body: &str, token: Option<&str>) -> Http<Bytes> {
+        let call = post("/payment/callback/").body(body);
+        let call = if let Some(token) = token { call.header("x-token", token) } else { call };
+        call.reply(&self.public).await
+    }
+    async fn api(&self, method: &str, path: &str, body: &str) -> Http<Bytes> {
+        let call = request().method(method).path(path).header("authorization", format!("Bearer {TOKEN}"));
+        call.body(body).reply(&self.admin).await
+    }
+}
+
+mod admin_side;
+mod buying;
+mod downloading;
+mod wire;

@@ -140,3 +140,33 @@ async fn every_fault_leaves_doubt_and_the_page_can_be_found_by_check() {
         "{checked:?}"
     );
 }
+
+#[tokio::test]
+async fn every_call_is_counted() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let simulator = simulator().await;
+    let client = good(&simulator);
+    let asked = order(30, francs());
+    client.open(asked.clone()).await;
+    client.check(asked.transaction).await;
+    simulator.patch(&json!({"init_fault": {"kind": "html502"}})).unwrap();
+    for chance in 31..36 {
+        client.open(order(chance, francs())).await;
+    }
+    let Verdict::Unknown { answered: false, .. } = client.check(asked.transaction).await else {
+        panic!("five faults in a row open the breaker")
+    };
+    let shown = handle.render();
+    for line in [
+        "auditshield_checks_total{verdict=\"pending\"} 1",
+        "auditshield_checks_total{verdict=\"unknown\"} 1",
+        "auditshield_check_seconds_count 1",
+        "auditshield_inits_total{outcome=\"page\"} 1",
+        "auditshield_inits_total{outcome=\"ambiguous\"} 5",
+        "auditshield_breaker_open 1",
+    ] {
+        assert!(shown.contains(line), "{line} in\n{shown}");
+    }
+}

@@ -215,7 +215,7 @@ async fn a_sale_is_counted() {
     is("auditshield_ledger_can_commit", &[], 1.0);
     is("auditshield_actor_restarts_total", &[], 0.0);
     is("auditshield_asks_refused_total", &[], 0.0);
-    is("auditshield_requests_refused_total", &["listener=\"public\"", "status=\"400\""], 1.0);
+    is("auditshield_http_requests_total", &["listener=\"public\"", "class=\"4xx\""], 1.0);
     is("auditshield_build_info", &["version="], 1.0);
     let commits = value(&metrics, "auditshield_journal_commits_total", &["outcome=\"ok\""]).unwrap();
     let (health, body) = world.get(&format!("{}/api/orders/{waiting}", world.admin)).await;

@@ -27,7 +27,6 @@ fn ask(interpreter: &str, question: &Value) -> Value {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "a test that compares nothing says so")]
 fn python_reads_ours_and_we_read_its_own() {
     let Ok(interpreter) = std::env::var(INTERPRETER) else {
         eprintln!("nothing compared: {INTERPRETER} names no Python interpreter with itsdangerous");

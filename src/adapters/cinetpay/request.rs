@@ -78,7 +78,6 @@ fn description(text: &str) -> String {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::*;
     use crate::domain::values::{Buyer, Currency, Email, Money, Name, Phone};

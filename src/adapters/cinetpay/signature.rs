@@ -189,7 +189,6 @@ fn decode(raw: &[u8]) -> Cow<'_, [u8]> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

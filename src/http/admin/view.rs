@@ -17,14 +17,16 @@ pub(crate) struct Order {
     pub(crate) amount: u64,
     pub(crate) currency: Currency,
     pub(crate) email: String,
+    /// For the dashboard only: the contract's order has no such member.
+    #[serde(skip)]
     pub(crate) name: Option<String>,
+    /// For the dashboard only.
+    #[serde(skip)]
     pub(crate) phone: Option<String>,
     pub(crate) provider_tx_id: Option<String>,
     pub(crate) payment_method: Option<String>,
     pub(crate) created_at: Timestamp,
     pub(crate) paid_at: Option<Timestamp>,
-    pub(crate) payment_url: Option<String>,
-    pub(crate) attempt: u8,
     pub(crate) delivery: Delivery,
     pub(crate) events: Vec<Happening>,
 }
@@ -82,8 +84,6 @@ impl Order {
             payment_method: proof.and_then(|(_, method)| method.clone()),
             created_at: payment.created_at,
             paid_at: sale.map(|sale| sale.paid_at),
-            payment_url: payment.payment_url.clone(),
-            attempt: payment.attempt.number(),
             delivery: Delivery::of(payment),
             // A commit may have come in between: the history ends where the state does.
             events: lines

@@ -115,6 +115,7 @@ impl Folder {
         for _ in 0..REOPENS_MAX {
             match catch_unwind(AssertUnwindSafe(|| config.open())) {
                 Ok(Ok(db)) => return Sled::Open(db),
+                #[expect(clippy::disallowed_methods, reason = "only while starting")]
                 Ok(Err(sled::Error::Io(error))) if is_locked(&error) => std::thread::sleep(REOPEN_AFTER),
                 Ok(Err(error)) => {
                     warn!(%error, "the index does not open");

@@ -67,6 +67,7 @@ impl Indexer {
                     // The next start replays what is missing.
                     return;
                 }
+                #[expect(clippy::disallowed_methods, reason = "the indexer's own thread")]
                 std::thread::sleep(RETRY_AFTER);
                 continue;
             }

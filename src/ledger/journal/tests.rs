@@ -187,6 +187,7 @@ fn a_full_disk_fails_the_commit_and_heals_without_traffic() {
         if writer.trouble().is_none() {
             break;
         }
+        #[expect(clippy::disallowed_methods, reason = "a plain test thread")]
         std::thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(writer.trouble(), None);

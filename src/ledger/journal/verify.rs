@@ -74,6 +74,7 @@ fn segment(
         if found.is_ok() || attempt >= RETRIES_MAX {
             return Ok(found);
         }
+        #[expect(clippy::disallowed_methods, reason = "a command's own thread, no runtime waits for it")]
         std::thread::sleep(RETRY_AFTER);
     }
     unreachable!("the loop returns at the last attempt")

@@ -1,0 +1,90 @@
+//! What only a real connection shows: limits, chunked bodies, the drain.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::http::serve::{Manner, serve};
+
+/// Long enough for a loaded machine, in seconds.
+const PATIENCE_SECONDS: u64 = 20;
+
+struct Line {
+    address: std::net::SocketAddr,
+    stop: CancellationToken,
+    served: tokio::task::JoinHandle<()>,
+}
+
+async fn listen(stage: &Stage, connections_max: usize) -> Line {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    let manner = Manner { connections_max, drain: Duration::from_millis(300), ..Manner::of("public") };
+    let served = tokio::spawn(serve(listener, stage.public.clone(), manner, stop.clone()));
+    Line { address, stop, served }
+}
+
+async fn talk(address: std::net::SocketAddr, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request).await.unwrap();
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(PATIENCE_SECONDS), stream.read_to_end(&mut answer));
+    read.await.expect("an answer in time").unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test]
+async fn a_chunked_notification_is_read() {
+    let stage = stage().await;
+    let line = listen(&stage, 8).await;
+    let order = stage.bought().await;
+    let body = format!("445160 {order}");
+    let request = format!(
+        "POST /payment/callback/ HTTP/1.1\r\nhost: x\r\nx-token: good\r\nconnection: close\r\n\
+         transfer-encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
+        body.len()
+    );
+    let answer = talk(line.address, request.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\nOK"), "{answer}");
+    let head = talk(line.address, b"HEAD / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 200 OK") && head.ends_with("\r\n\r\n"), "{head}");
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_wait_and_the_drain_has_an_end() {
+    let stage = stage().await;
+    let line = listen(&stage, 1).await;
+    let mut first = TcpStream::connect(line.address).await.unwrap();
+    first.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut some = [0; 12];
+    first.read_exact(&mut some).await.unwrap();
+    assert_eq!(&some, b"HTTP/1.1 200");
+    let second =
+        tokio::spawn(talk(line.address, b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!second.is_finished(), "the only seat is taken");
+    drop(first);
+    assert!(second.await.unwrap().starts_with("HTTP/1.1 200"));
+    // A request that never ends does not hold the daemon back for longer than the drain lasts.
+    let mut slow = TcpStream::connect(line.address).await.unwrap();
+    slow.write_all(b"POST /payment/callback/ HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nx")
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    line.stop.cancel();
+    let ended = tokio::time::timeout(Duration::from_secs(PATIENCE_SECONDS), line.served).await;
+    assert!(ended.is_ok());
+    assert!(TcpStream::connect(line.address).await.is_err(), "nobody listens after the drain");
+}
+
+#[tokio::test]
+async fn a_slow_head_is_cut() {
+    let stage = stage().await;
+    let line = listen(&stage, 8).await;
+    let answer = talk(line.address, b"GET / HTTP/1.1\r\nhost: ").await;
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
+}
