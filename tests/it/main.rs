@@ -1,7 +1,7 @@
 //! The integration tests: one binary.
+#![allow(unreachable_pub, reason = "support is shared by the modules of this binary")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 #![allow(clippy::print_stdout, reason = "a test says what it drew and what it could not run")]
-#![allow(unreachable_pub, reason = "support is shared by the modules of this binary")]
 
 mod cinetpay_client;
 mod contract;

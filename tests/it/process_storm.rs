@@ -42,8 +42,12 @@ async fn buyer(world: Arc<RwLock<World>>, over: Arc<AtomicBool>, number: usize) 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_nine_fifty_times_loses_nothing_that_was_answered() {
     // Nobody polls: what the daemon does not remember by itself stays unpaid.
-    let mut world =
-        World::new(&[("AUDITSHIELD_VERIFY__FIRST_POLL", "1h"), ("AUDITSHIELD_LOG", "warn")]).await;
+    let mut world = World::new(&[
+        ("AUDITSHIELD_VERIFY__FIRST_POLL", "1h"),
+        ("AUDITSHIELD_LOG", "warn"),
+        ("AUDITSHIELD_CINETPAY__PER_SECOND", "1000"),
+    ])
+    .await;
     world
         .cinetpay
         .patch(&json!({
@@ -71,6 +75,7 @@ async fn kill_nine_fifty_times_loses_nothing_that_was_answered() {
         world.kill();
         world.spawn();
     }
+    println!("{KILLS} kills done");
     over.store(true, Ordering::Relaxed);
     let mut bought = Vec::new();
     for buyer in buyers {

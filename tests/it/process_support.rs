@@ -24,6 +24,8 @@ pub(crate) const NAME: &str = "Adjoua Kouamé";
 pub(crate) const PHONE: &str = "0505123456";
 /// How long a test waits for what must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long one question whether the daemon is ready may take.
+const READY_WAIT: Duration = Duration::from_secs(5);
 /// Mails kept by the mailbox of a storm.
 const MAILS_MAX: usize = 100_000;
 
@@ -113,8 +115,12 @@ impl World {
         .map(|(name, value)| (name.to_owned(), value))
         .collect();
         settings.extend(overrides.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        let client =
-            Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
+        let client = Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(PATIENCE)
+            .no_proxy()
+            .build()
+            .unwrap();
         let (shop, admin) = (format!("http://{shop}"), format!("http://{admin}"));
         Self { shop, admin, cinetpay, mailbox, client, settings, folder, child: None }
     }
@@ -168,7 +174,10 @@ impl World {
     }
 
     async fn is_ready(&self) -> bool {
-        let asked = self.client.get(format!("{}/readyz", self.shop)).send().await;
+        let asked = self.client.get(format!("{}/readyz", self.shop)).timeout(READY_WAIT).send().await;
+        if asked.as_ref().is_err_and(reqwest::Error::is_timeout) {
+            println!("/readyz did not answer within {READY_WAIT:?}");
+        }
         asked.is_ok_and(|answer| answer.status() == StatusCode::OK)
     }
 
