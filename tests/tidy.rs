@@ -66,7 +66,7 @@ const OWNERS: &[(&str, &[&str])] = &[
 /// Longest file, in lines.
 const FILE_LINES_MAX: usize = 400;
 /// The files that are measured.
-const MEASURED: &[&str] = &["rs", "py", "js", "sh", "html"];
+const MEASURED: &[&str] = &["rs", "py", "js", "mjs", "sh", "html"];
 /// Folders that are looked into.
 const FOLDERS: &[&str] = &["src", "tests", "examples", "benches", "docs", "config", "systemd"];
 /// Marks of unfinished work. Split, so that this file does not hold them.
@@ -90,6 +90,10 @@ fn files(folder: &str) -> Vec<(String, String)> {
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).into_iter().flatten() {
             let path = entry.expect("entry").path();
+            // What npm installed is not ours to judge.
+            if path.file_name().is_some_and(|name| name == "node_modules") {
+                continue;
+            }
             if path.is_dir() {
                 folders.push(path);
             } else {

@@ -140,12 +140,14 @@ impl Problem {
         let heading = match lang {
             Lang::Fr => match self.status.as_u16() {
                 404 => "Page introuvable",
+                410 => "Ce lien n’est plus actif",
                 429 => "Un instant",
                 502 | 503 => "Momentanément indisponible",
                 _ => "La demande n’a pas abouti",
             },
             Lang::En => match self.status.as_u16() {
                 404 => "Page not found",
+                410 => "This link is no longer active",
                 429 => "One moment",
                 502 | 503 => "Unavailable for a moment",
                 _ => "The request did not succeed",

@@ -55,7 +55,7 @@ pub(super) fn layout(title: &str, main: &str) -> Reply {
     let page = format!(
         "<!DOCTYPE html>\n<html lang=\"fr\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{}</title>\n\
-         <link rel=\"stylesheet\" href=\"/assets/page.css\">\n</head>\n<body>\n\
+         <link rel=\"stylesheet\" href=\"/assets/page.css\">\n<link rel=\"icon\" href=\"data:,\">\n</head>\n<body>\n\
          <header><strong>Guichet de paiement</strong> <span class=\"tag\">SIMULATEUR · aucun argent réel</span></header>\n\
          <main>\n{main}\n</main>\n<footer>Simulateur hors ligne, sans lien avec CinetPay · Offline simulator</footer>\n</body>\n</html>\n",
         escape(title)
