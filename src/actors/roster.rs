@@ -310,6 +310,8 @@ impl State {
         if self.seats[number].taken {
             self.rest(number);
         }
+        #[cfg(test)]
+        self.shared.census.dead.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         Ok(())
     }
 
