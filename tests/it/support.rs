@@ -134,8 +134,9 @@ impl TestApp {
     /// Buys, and returns the order's number.
     pub async fn buy(&self) -> String {
         let answer = self.buy_with(&[], &json!({"email": "awa@example.ci"})).await;
-        assert_eq!(answer.status(), StatusCode::CREATED);
+        let status = answer.status();
         let body: Value = answer.json().await.unwrap();
+        assert_eq!(status, StatusCode::CREATED, "{body}");
         assert_eq!(
             (&body["status"], &body["amount"], &body["currency"]),
             (&json!("PENDING"), &json!(15_000), &json!("XOF"))
