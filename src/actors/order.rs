@@ -81,6 +81,8 @@ pub(super) struct State {
     look: bool,
     /// A buyer's repeat wants the page opened.
     open: bool,
+    /// No permit was free to open the page that a buyer waits for.
+    crowded: bool,
     errand: Option<Running>,
     /// Callers that wait for the errand.
     waiters: Vec<(Wanted, Reply)>,
@@ -117,6 +119,7 @@ impl Actor for Order {
             fresh: false,
             look: false,
             open: false,
+            crowded: false,
             errand: None,
             waiters: Vec::new(),
         })
@@ -313,7 +316,9 @@ impl State {
         };
         match step {
             Step::Open(_) => {
-                let permit = Arc::clone(&shared.open).try_acquire_owned().ok()?;
+                let permit = Arc::clone(&shared.open).try_acquire_owned();
+                self.crowded = permit.is_err();
+                let permit = permit.ok()?;
                 let ask_first = !std::mem::take(&mut self.fresh);
                 Some((verifier::open(Arc::clone(shared), Arc::clone(payment), ask_first), permit))
             }
@@ -332,8 +337,10 @@ impl State {
 
     fn answer_waiters(&mut self) {
         let Some(payment) = &self.payment else { return };
+        let crowded = std::mem::take(&mut self.crowded);
         for (wanted, reply) in self.waiters.drain(..) {
             reply.send(match wanted {
+                Wanted::Page if payment.wants_page() && crowded => Err(AskError::Busy),
                 Wanted::Page if payment.wants_page() => Err(AskError::NotOpened("CinetPay".to_owned())),
                 Wanted::Page | Wanted::Word => Ok(Receipt { payment: Arc::clone(payment), duplicate: false }),
             });

@@ -217,9 +217,9 @@ async fn many_orders_share_few_seats_and_never_two_of_one() {
                 match orders.submit(order, buy()).await {
                     // The page may have no permit: the buyer's repeat goes on with it.
                     Ok(_) => break,
-                    Err(AskError::NotOpened(_)) => match orders.submit(order, Input::Repeat).await {
+                    Err(AskError::Busy) => match orders.submit(order, Input::Repeat).await {
                         Ok(_) => break,
-                        Err(AskError::NotOpened(_)) => tokio::time::sleep(Duration::from_millis(5)).await,
+                        Err(AskError::Busy) => tokio::time::sleep(Duration::from_millis(5)).await,
                         Err(other) => panic!("{other}"),
                     },
                     Err(AskError::Refused(Refusal::Exists)) => {

@@ -21,7 +21,7 @@ use crate::ledger::Ledger;
 use crate::ports::Clock;
 
 /// Payment pages being opened at one time.
-const OPEN_MAX: usize = 64;
+const OPEN_MAX: usize = 128;
 
 /// Signs and reads links.
 pub(super) fn links(config: &Config) -> Arc<Links> {
