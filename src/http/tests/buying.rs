@@ -211,6 +211,8 @@ async fn the_waiting_page_follows_and_changes_nothing() {
     let page = stage.get(&format!("/payment/return/?transaction_id={order}R2")).await;
     assert!(text(&page).contains(&format!("data-order=\"{order}\"")) && text(&page).contains("status.js"));
     assert!(text(&page).contains("Retour reçu, en attente de confirmation…"));
+    let english = stage.get(&format!("/payment/return/?transaction_id={order}&lang=en")).await;
+    assert!(text(&english).contains("You are back") && text(&english).contains("Retour reçu, en attente"));
     let posted =
         post("/payment/return/").body(format!("transaction_id={order}&token=t")).reply(&stage.public).await;
     assert!(text(&posted).contains(&format!("data-order=\"{order}\"")));
