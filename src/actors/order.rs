@@ -262,7 +262,7 @@ impl State {
         let parts = &self.shared.parts;
         let Some(order) = self.order else { return Ok(Err(AskError::Gone)) };
         #[cfg(test)]
-        self.shared.census.touch(order);
+        self.shared.census.touch(order, self.seat);
         let now = parts.clock.now();
         let events = match decide(&parts.policy, self.payment.as_deref(), input, now) {
             Ok(events) if events.is_empty() => return Ok(Ok(false)),

@@ -266,8 +266,6 @@ impl State {
     }
 
     fn rest(&mut self, number: usize) {
-        #[cfg(test)]
-        self.shared.census.rests(number);
         self.seats[number].taken = false;
         self.taken -= 1;
         self.resting.push_back(number);

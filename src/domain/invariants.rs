@@ -1,4 +1,4 @@
-//! What must hold of every order at every moment. Shared by the tests, debug assertions and `ledger verify`.
+//! What must hold of every order at every moment. Shared by the tests and `ledger verify`.
 
 use super::event::Event;
 use super::payment::{Mail, Payment, Status};

@@ -141,38 +141,44 @@ fn input(word: &str) -> Input {
     }
 }
 
+/// Every input that [`input`] knows.
+const WORDS: &[&str] = &[
+    "buy",
+    "repeat",
+    "notify",
+    "notify2",
+    "download",
+    "verify",
+    "resend",
+    "approve",
+    "reject",
+    "refund",
+    "revoke",
+    "opened",
+    "notOpened",
+    "timedOut",
+    "accepted",
+    "mismatch",
+    "otherCurrency",
+    "noAmount",
+    "refused",
+    "pending",
+    "unknown",
+    "unheard",
+    "mailed",
+    "mailRefused",
+    "mailLater",
+];
+
 /// Every (status, input) pair: the events that follow, and the status after them.
 #[test]
 fn every_status_and_input() {
-    let inputs = [
-        "buy",
-        "repeat",
-        "notify",
-        "download",
-        "resend",
-        "approve",
-        "reject",
-        "refund",
-        "revoke",
-        "opened",
-        "notOpened",
-        "timedOut",
-        "accepted",
-        "mismatch",
-        "otherCurrency",
-        "noAmount",
-        "refused",
-        "pending",
-        "unknown",
-        "unheard",
-        "mailed",
-        "mailRefused",
-        "mailLater",
-    ];
+    // What says nothing new to any status (`verify`, a second notification) has tests of its own.
+    let inputs = WORDS.iter().filter(|word| !matches!(**word, "notify2" | "verify"));
     let statuses = ["-", "CREATED", "PENDING", "PAID", "FAILED", "REVIEW", "EXPIRED", "REFUNDED"];
     let mut table = String::new();
     for status in statuses {
-        for word in inputs {
+        for word in inputs.clone() {
             let mut tale = Tale::at(status);
             let told = tale.tell(&input(word));
             table += &format!("{status:8} · {word:13} → {told} → {}\n", tale.status());
@@ -291,33 +297,7 @@ fn links_run_out_and_come_back() {
 }
 
 fn any_word() -> impl Strategy<Value = &'static str> {
-    prop::sample::select(vec![
-        "buy",
-        "repeat",
-        "notify",
-        "notify2",
-        "download",
-        "verify",
-        "resend",
-        "approve",
-        "reject",
-        "refund",
-        "revoke",
-        "opened",
-        "notOpened",
-        "timedOut",
-        "accepted",
-        "mismatch",
-        "otherCurrency",
-        "noAmount",
-        "refused",
-        "pending",
-        "unknown",
-        "unheard",
-        "mailed",
-        "mailRefused",
-        "mailLater",
-    ])
+    prop::sample::select(WORDS)
 }
 
 proptest! {
