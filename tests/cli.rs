@@ -81,6 +81,16 @@ fn every_missing_setting_has_a_line_and_78() {
 }
 
 #[test]
+fn an_authority_that_cannot_be_read_has_a_line_and_78() {
+    for name in ["AUDITSHIELD_CINETPAY__CA_FILE", "AUDITSHIELD_MAIL__CA_FILE"] {
+        for file in ["/nowhere/ca.pem", "config/catalog.toml", "config"] {
+            let (_, err) = expect(&with(&[(name, file)]), "serve", 78);
+            assert!(err.lines().count() == 1 && err.starts_with(&format!("{name}: ")), "{file}: {err}");
+        }
+    }
+}
+
+#[test]
 fn nothing_opens_when_a_setting_is_wrong() {
     // The port is taken: had it tried to listen, the answer would be 69.
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

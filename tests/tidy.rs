@@ -60,7 +60,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("ipnet", &["config/", "adapters/"]),
     ("metrics_exporter_prometheus", &["telemetry.rs", "app.rs", "app/", "http/"]),
     ("tracing_subscriber", &["telemetry.rs", "config/"]),
-    ("rustls", &["adapters/", "simulator/", "app.rs", "app/"]),
+    ("rustls", &["adapters/", "config/", "simulator/", "app.rs", "app/"]),
 ];
 
 /// Longest file, in lines.

@@ -39,6 +39,7 @@ pub(super) fn parts(
 ) -> Result<Parts, Error> {
     let provider = Client::new(client::Settings {
         api_url: config.cinetpay.api_url.clone(),
+        authorities: config.cinetpay.authorities.as_ref().map(|own| own.pem.clone()),
         api_key: config.cinetpay.api_key.expose().to_owned(),
         site_id: config.cinetpay.site_id.clone(),
         notify_url: config.cinetpay.notify_url.to_string(),
@@ -84,6 +85,7 @@ fn mail_settings(config: &Config) -> mailer::Settings {
                 config::Tls::Implicit => mailer::Tls::Implicit,
             },
             login: server.login.as_ref().map(|(user, password)| (user.clone(), password.expose().to_owned())),
+            authorities: config.mail.authorities.as_ref().map(|own| own.pem.clone()),
         }),
     };
     mailer::Settings {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
+use super::authority::{self, Authorities};
 use super::reader::{Fault, Reader};
 use super::rules;
 use super::secret::Secret;
@@ -25,6 +26,8 @@ pub struct Mail {
     pub timeout: Duration,
     /// Connections kept to the server.
     pub connections_max: u32,
+    /// Believed beside the system's authorities.
+    pub authorities: Option<Authorities>,
 }
 
 /// How mails leave.
@@ -86,7 +89,16 @@ pub(super) fn read(reader: &Reader<'_>, production: bool) -> Option<Mail> {
     let reply_to = reader.parsed("mail.reply_to", address);
     let timeout = reader.duration("mail.timeout", Duration::from_secs(1));
     let connections_max = reader.number("mail.connections_max", 1..=64);
-    Some(Mail { route: route?, from: from?, from_name: from_name?, reply_to, timeout, connections_max })
+    let authorities = authority::read(reader, "mail.ca_file");
+    Some(Mail {
+        route: route?,
+        from: from?,
+        from_name: from_name?,
+        reply_to,
+        timeout,
+        connections_max,
+        authorities,
+    })
 }
 
 fn refuse_in_production(reader: &Reader<'_>, route: Option<&Route>, from: Option<&Email>) {

@@ -4,6 +4,7 @@
 //! Why no configuration crate: each value has to keep its variable's name and the file it came from until the last
 //! check, because the message to the merchant names both; and a secret's text must not reach an error message.
 
+mod authority;
 mod catalog;
 mod mail;
 mod problem;
@@ -26,6 +27,7 @@ use url::Url;
 use crate::domain::catalog::Catalog;
 use crate::domain::schedule::Policy;
 
+pub use authority::Authorities;
 pub use mail::{Mail, Route, SmtpServer, Tls};
 pub use problem::{Problem, Problems};
 pub use secret::Secret;
@@ -107,6 +109,8 @@ pub struct Cinetpay {
     pub env: Environment,
     /// The API's base address.
     pub api_url: Url,
+    /// Believed beside the system's authorities.
+    pub authorities: Option<Authorities>,
     /// `apikey`
     pub api_key: Secret,
     /// `site_id`, digits; compared with each notification's `cpm_site_id`.

@@ -11,7 +11,7 @@ use super::reader::{Fault, Reader};
 use super::rules::{self, SECRET_BYTES_MIN, public_address, real_secret, web_address};
 use super::{
     Actors, Admin, CatalogFile, Channels, Cinetpay, Config, Deliver, Download, Environment, Limits, Log,
-    LogFormat, Server, Store, Verify, catalog, mail,
+    LogFormat, Server, Store, Verify, authority, catalog, mail,
 };
 
 /// Where `auditshield simulator` listens.
@@ -159,6 +159,7 @@ fn cinetpay(reader: &Reader<'_>, env: Option<Environment>, public_url: Option<&U
         real_site(reader, site_id);
     }
     let channels = reader.parsed("cinetpay.channels", channels);
+    let authorities = authority::read(reader, "cinetpay.ca_file");
     let least = Duration::from_millis(10);
     Some(Cinetpay {
         connect_timeout: reader.duration("cinetpay.connect_timeout", least),
@@ -167,6 +168,7 @@ fn cinetpay(reader: &Reader<'_>, env: Option<Environment>, public_url: Option<&U
         concurrency: reader.number("cinetpay.concurrency", 1..=4_096),
         env: env?,
         api_url: api_url?,
+        authorities,
         api_key: api_key?,
         site_id: site_id?.to_owned(),
         return_url: return_url?,

@@ -169,6 +169,31 @@ fn wrong_values_are_named() {
 }
 
 #[test]
+fn authorities_are_read_or_named() {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let params = rcgen::CertificateParams::new(vec!["ca.example".to_owned()]).expect("a name");
+    let pem = params.self_signed(&key).expect("a certificate").pem();
+    let shop = Shop::new();
+    let (broken, long) = (pem.replace("MII", "AAA"), format!("{pem}{}", " ".repeat(1024 * 1024)));
+    let cut = pem.split_at(pem.len() / 2).0;
+    for name in ["AUDITSHIELD_CINETPAY__CA_FILE", "AUDITSHIELD_MAIL__CA_FILE"] {
+        for base in [&[][..], &PRODUCTION[..]] {
+            check(base, name, &shop.write("ca.pem", &pem), "");
+            check(base, name, &shop.write("two.pem", &format!("# ours\n{pem}\n{pem}")), "");
+            check(base, name, "/nowhere/ca.pem", name);
+            check(base, name, &shop.0.path().display().to_string(), name);
+            for wrong in ["", "no certificate", &broken, &long, cut, &key.serialize_pem()] {
+                check(base, name, &shop.write("wrong.pem", wrong), name);
+            }
+        }
+    }
+    let config = shop.load(&[("AUDITSHIELD_MAIL__CA_FILE", &shop.write("ca.pem", &pem))]);
+    let config = config.unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(config.mail.authorities, Some(Authorities { pem: pem.into_bytes() }));
+    assert_eq!(config.cinetpay.authorities, None);
+}
+
+#[test]
 fn production_refuses_what_cannot_work() {
     let wrong = |name: &str, value: &str| check(&PRODUCTION, name, value, name);
     let right = |name: &str, value: &str| check(&PRODUCTION, name, value, "");

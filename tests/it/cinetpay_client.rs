@@ -21,6 +21,7 @@ async fn simulator() -> Simulator {
 fn client(simulator: &Simulator, api_key: &str) -> Client {
     Client::new(Settings {
         api_url: Url::parse(simulator.base_url()).unwrap(),
+        authorities: None,
         api_key: api_key.to_owned(),
         site_id: "445160".to_owned(),
         notify_url: "http://127.0.0.1:9/notify".to_owned(),

@@ -44,6 +44,8 @@ const BREAKER_OPEN: &str = "auditshield_breaker_open";
 pub struct Settings {
     /// Base address; `https`, or `http` for a simulator.
     pub api_url: Url,
+    /// PEM certificates of authorities believed beside the system's.
+    pub authorities: Option<Vec<u8>>,
     /// `apikey`. Never logged.
     pub api_key: String,
     /// `site_id`, digits.
@@ -133,6 +135,8 @@ impl Client {
         if !matches!(api_url.scheme(), "http" | "https") || !api_url.has_host() {
             return Err(ClientError::Address);
         }
+        let own = settings.authorities.as_deref().unwrap_or_default();
+        let own = reqwest::Certificate::from_pem_bundle(own).map_err(ClientError::Setup)?;
         let http = reqwest::Client::builder()
             .user_agent(USER_AGENT)
             .connect_timeout(settings.connect_timeout)

@@ -75,6 +75,8 @@ pub struct SmtpServer {
     /// User and password, if it wants them.
     pub login: Option<(String, String)>,
 }
+    /// PEM certificates of authorities believed beside the system's.
+    pub authorities: Option<Vec<u8>>,
 
 impl std::fmt::Debug for SmtpServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use lettre::Address;
 use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
-use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
+#[expect(deprecated, reason = "see Smtp::open")]
+use lettre::transport::smtp::client::AsyncNetworkStream;
+use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
 use lettre::transport::smtp::commands::{Data, Mail as MailFrom, Rcpt, Rset};
 use lettre::transport::smtp::extension::ClientId;
 use tokio::sync::Semaphore;
@@ -170,8 +172,7 @@ impl Smtp {
             Tls::Implicit | Tls::Required | Tls::Opportunistic => {
                 // Someone else may have installed one already: that one is as good.
                 let _ = rustls::crypto::ring::default_provider().install_default();
-                let made = TlsParameters::new(host.clone());
-                Some(made.map_err(|error| PostmanError::Tls(error.to_string()))?)
+                Some(parameters(&host, server.authorities.as_deref())?)
             }
         };
         let idle_max = usize::try_from(connections_max).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
@@ -295,3 +296,13 @@ impl Smtp {
 pub(super) fn is_this_machine(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
+/// The server's name must be on its certificate, and the system or the operator must believe its issuer.
+fn parameters(host: &str, authorities: Option<&[u8]>) -> Result<TlsParameters, PostmanError> {
+    let refuse = |error: Error| PostmanError::Tls(error.to_string());
+    let mut builder = TlsParameters::builder(host.to_owned());
+    if let Some(pem) = authorities {
+        builder = builder.add_root_certificate(Certificate::from_pem(pem).map_err(refuse)?);
+    }
+    builder.build().map_err(refuse)
+}
+

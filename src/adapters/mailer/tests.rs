@@ -249,7 +249,8 @@ async fn memory_is_bounded() {
 #[test]
 fn passwords_are_not_shown() {
     let login = Some(("user".to_owned(), "hunter2".to_owned()));
-    let server = SmtpServer { host: "mail.boutique.ci".to_owned(), port: 587, tls: Tls::Required, login };
+    let (host, authorities) = ("mail.boutique.ci".to_owned(), None);
+    let server = SmtpServer { host, port: 587, tls: Tls::Required, login, authorities };
     let settings = settings(Route::Smtp(server));
     assert!(!format!("{settings:?}").contains("hunter2"));
     assert!(!format!("{:?}", postman(settings)).contains("hunter2"));

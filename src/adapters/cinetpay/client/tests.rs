@@ -70,6 +70,7 @@ fn http(status: &str, headers: &str, body: &str) -> Act {
 fn settings(api_url: Url) -> Settings {
     Settings {
         api_url,
+        authorities: None,
         api_key: KEY.to_owned(),
         site_id: "445160".to_owned(),
         notify_url: "https://shop.example/notify".to_owned(),

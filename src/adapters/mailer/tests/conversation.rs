@@ -20,7 +20,8 @@ async fn mailbox_at(address: &str) -> Mailbox {
 
 fn over_smtp(port: u16) -> Settings {
     let login = Some(("user".to_owned(), "password".to_owned()));
-    let server = SmtpServer { host: "127.0.0.1".to_owned(), port, tls: Tls::Opportunistic, login };
+    let server =
+        SmtpServer { host: "127.0.0.1".to_owned(), port, tls: Tls::Opportunistic, login, authorities: None };
     settings(Route::Smtp(server))
 }
 
