@@ -12,6 +12,7 @@ use super::token::Links;
 use crate::domain::values::{Email, OrderId};
 use crate::ports::{Letter, Mailer, PortFuture, Posted};
 
+mod bounded;
 mod folder;
 mod letter;
 mod smtp;
@@ -74,9 +75,9 @@ pub struct SmtpServer {
     pub tls: Tls,
     /// User and password, if it wants them.
     pub login: Option<(String, String)>,
-}
     /// PEM certificates of authorities believed beside the system's.
     pub authorities: Option<Vec<u8>>,
+}
 
 impl std::fmt::Debug for SmtpServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -18,6 +18,7 @@ use lettre::transport::smtp::commands::{Data, Mail as MailFrom, Rcpt, Rset};
 use lettre::transport::smtp::extension::ClientId;
 use tokio::sync::Semaphore;
 
+use super::bounded::Bounded;
 use super::letter::Mail;
 use super::{PostmanError, SmtpServer, Tls};
 use crate::ports::Posted;
@@ -267,8 +268,10 @@ impl Smtp {
         let at = |error: Error| Failure::new(Step::Opening, &error);
         let wrapped = self.tls_parameters.clone().filter(|_| self.tls == Tls::Implicit);
         let server = (self.host.as_str(), self.port);
-        let opening =
-            AsyncSmtpConnection::connect_tokio1(server, Some(self.timeout), &self.hello, wrapped, None);
+        #[expect(deprecated, reason = "lettre has no other way to implicit TLS over a stream of ours")]
+        let stream = AsyncNetworkStream::connect_tokio1(server, Some(self.timeout), wrapped, None);
+        let stream = Box::new(Bounded::new(stream.await.map_err(at)?));
+        let opening = AsyncSmtpConnection::connect_with_transport(stream, &self.hello);
         let mut connection = opening.await.map_err(at)?;
         let upgrade = match self.tls {
             Tls::Required => true,
@@ -293,9 +296,6 @@ impl Smtp {
     }
 }
 
-pub(super) fn is_this_machine(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
 /// The server's name must be on its certificate, and the system or the operator must believe its issuer.
 fn parameters(host: &str, authorities: Option<&[u8]>) -> Result<TlsParameters, PostmanError> {
     let refuse = |error: Error| PostmanError::Tls(error.to_string());
@@ -306,3 +306,6 @@ fn parameters(host: &str, authorities: Option<&[u8]>) -> Result<TlsParameters, P
     builder.build().map_err(refuse)
 }
 
+pub(super) fn is_this_machine(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
