@@ -138,6 +138,7 @@ impl Client {
         let own = settings.authorities.as_deref().unwrap_or_default();
         let own = reqwest::Certificate::from_pem_bundle(own).map_err(ClientError::Setup)?;
         let http = reqwest::Client::builder()
+            .tls_certs_merge(own)
             .user_agent(USER_AGENT)
             .connect_timeout(settings.connect_timeout)
             .timeout(settings.timeout)
@@ -200,6 +201,9 @@ impl Client {
     async fn ask_check(&self, transaction: TransactionId) -> Verdict {
         let body = request::check(&self.merchant(), transaction);
         let verdict = match self.call(&self.check_url, &body).await {
+            Ok(Answer { body, .. }) if verdict::is_astray(&body, transaction, &self.settings.site_id) => {
+                Verdict::Unknown { code: "OTHER TRANSACTION".to_owned(), answered: false, retry_after: None }
+            }
             Ok(answer) => verdict::classify(answer.status, &answer.body, answer.retry_after),
             Err(Fault::NotSent(code) | Fault::Lost(code)) => {
                 Verdict::Unknown { code, answered: false, retry_after: None }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::domain::input::{Acceptance, Verdict};
-use crate::domain::values::Claimed;
+use crate::domain::values::{Claimed, TransactionId};
 
 /// Codes that are never final, whatever the status says (664 has two contradicting meanings).
 const NEVER_FINAL: [&str; 6] = ["607", "623", "638", "662", "663", "664"];
@@ -56,6 +56,21 @@ pub fn classify(http: u16, body: &[u8], retry_after: Option<Duration>) -> Verdic
         ("", status) => Verdict::Pending { code: status.to_owned() },
         (code, _) => Verdict::Pending { code: code.to_owned() },
     }
+}
+
+/// Names under which an answer may say whose payment it is about, and whose site. None is documented for v2.
+const OURS: [&str; 3] = ["transaction_id", "cpm_trans_id", "merchant_transaction_id"];
+const SITES: [&str; 2] = ["site_id", "cpm_site_id"];
+
+/// Whether an answer says that it is about another transaction of ours, or another site: one that went astray between
+/// two connections decides nothing. What is not shaped like our own numbers is CinetPay's affair.
+pub fn is_astray(body: &[u8], asked: TransactionId, site_id: &str) -> bool {
+    let Ok(answer) = serde_json::from_slice::<Value>(body) else { return false };
+    let said = |name: &&str| [answer.get(*name), answer.get("data").and_then(|data| data.get(*name))];
+    let texts =
+        |names: &'static [&str]| names.iter().flat_map(said).flatten().filter_map(word).collect::<Vec<_>>();
+    let another = |text: &String| TransactionId::parse(text).is_ok_and(|named| named != asked);
+    texts(&OURS).iter().any(another) || texts(&SITES).iter().any(|text| text != site_id)
 }
 
 /// A string or a number as trimmed, bounded text; nothing for anything else and for blanks.
@@ -126,5 +141,24 @@ mod tests {
         check(403, "<html>Error 1010</html>", "unknown http 403 unreadable false");
         check(200, "<html>", "unknown http 200 unreadable false");
         check(200, &paid[..40], "unknown http 200 unreadable false");
+    }
+
+    #[test]
+    fn an_answer_about_somebody_else_is_astray() {
+        let asked = TransactionId::parse("01JD0QZ6Y3V9K2M4N6P8R0S2T4R2").unwrap();
+        let check = |data: &str, want: bool| {
+            let inside = format!(r#"{{"code":"00","data":{{{data}}}}}"#);
+            let beside = format!(r#"{{"code":"00",{data}}}"#);
+            for body in [inside, beside] {
+                assert_eq!(is_astray(body.as_bytes(), asked, "445160"), want, "{body}");
+            }
+        };
+        check(r#""status":"ACCEPTED""#, false);
+        check(r#""cpm_trans_id":"01JD0QZ6Y3V9K2M4N6P8R0S2T4R2","site_id":445160"#, false);
+        check(r#""transaction_id":"MP220915.2257.A76307""#, false);
+        check(r#""transaction_id":"01JD0QZ6Y3V9K2M4N6P8R0S2T4""#, true);
+        check(r#""cpm_trans_id":"01ARZ3NDEKTSV4RRFFQ69G5FAV""#, true);
+        check(r#""site_id":"445161""#, true);
+        check(r#""cpm_site_id":445161"#, true);
     }
 }
