@@ -50,6 +50,12 @@ pub const METRICS: &[(Kind, &str, &str)] = &[
     (Kind::Counter, "auditshield_mails_total", "Mails by outcome."),
     (Kind::Counter, "auditshield_downloads_total", "Downloads started or refused, by outcome."),
     (Kind::Gauge, "auditshield_http_connections", "Connections open, by listener."),
+    (
+        Kind::Counter,
+        "auditshield_http_connections_cut_total",
+        "Connections cut because the listener was full, by listener.",
+    ),
+    (Kind::Gauge, "auditshield_clients_remembered", "Client addresses remembered, by rate limit."),
     (Kind::Counter, "auditshield_http_requests_total", "Requests by listener and status class."),
     (
         Kind::Seconds,

@@ -20,6 +20,7 @@ mod ops;
 mod pages;
 mod payment_return;
 mod range;
+mod room;
 pub mod serve;
 mod shop;
 mod status;

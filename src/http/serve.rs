@@ -3,19 +3,21 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
+
+use super::room::{Asked, Guest, Room, Told};
 
 /// Most connections open at once, unless the configuration says otherwise.
 pub const CONNECTIONS_MAX: usize = 1024;
@@ -25,6 +27,8 @@ pub const HEADER_SECONDS_MAX: u64 = 10;
 pub const DRAIN_SECONDS_MAX: u64 = 20;
 /// Largest request head, in bytes.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// At the limit with nobody to cut: how long until the next look, in milliseconds.
+const FULL_PAUSE_MILLIS: u64 = 50;
 /// Pause after `accept` failed (out of file descriptors, most often), in milliseconds.
 const ACCEPT_PAUSE_MILLIS: u64 = 50;
 
@@ -58,24 +62,21 @@ pub async fn serve(
     stop: CancellationToken,
 ) {
     let seats = Arc::new(Semaphore::new(manner.connections_max));
+    let room = Arc::new(Room::default());
     let mut open = JoinSet::new();
     let gauge = metrics::gauge!("auditshield_http_connections", "listener" => manner.name);
     loop {
-        // The seat comes first: at the limit, further connections wait in the kernel's backlog.
-        let seat = tokio::select! {
-            () = stop.cancelled() => break,
-            seat = Arc::clone(&seats).acquire_owned() => seat,
-        };
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
             accepted = accept(&listener) => accepted,
         };
         while open.try_join_next().is_some() {}
         let Some((stream, peer)) = accepted else { continue };
-        let (routes, stop, gauge) = (routes.clone(), stop.clone(), gauge.clone());
+        let Some(seat) = seat(&seats, &room, manner.name, &stop).await else { break };
+        let (guest, routes, stop, gauge) = (room.enter(), routes.clone(), stop.clone(), gauge.clone());
         open.spawn(async move {
             gauge.increment(1.0);
-            converse(stream, peer, routes, stop).await;
+            converse(stream, (peer, guest), routes, stop).await;
             gauge.decrement(1.0);
             drop(seat);
         });
@@ -89,6 +90,29 @@ pub async fn serve(
             "the drain's time is up: connections are cut"
         );
         open.shutdown().await;
+    }
+}
+
+/// A seat for the connection that was just accepted, taken from whoever keeps us waiting longest if there is none left.
+/// Further ones wait in the kernel's backlog meanwhile. None once the daemon stops.
+async fn seat(
+    seats: &Arc<Semaphore>,
+    room: &Room,
+    listener: &'static str,
+    stop: &CancellationToken,
+) -> Option<OwnedSemaphorePermit> {
+    loop {
+        if let Ok(seat) = Arc::clone(seats).try_acquire_owned() {
+            return Some(seat);
+        }
+        if room.make_room(Instant::now()) {
+            metrics::counter!("auditshield_http_connections_cut_total", "listener" => listener).increment(1);
+        }
+        tokio::select! {
+            () = stop.cancelled() => return None,
+            seat = Arc::clone(seats).acquire_owned() => return seat.ok(),
+            () = tokio::time::sleep(Duration::from_millis(FULL_PAUSE_MILLIS)) => {}
+        }
     }
 }
 
@@ -120,14 +144,17 @@ async fn accept(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
 /// One connection, request after request, until it ends or `stop` lets it end after the one in flight.
 async fn converse(
     stream: TcpStream,
-    peer: SocketAddr,
+    (peer, guest): (SocketAddr, Arc<Guest>),
     routes: BoxedFilter<(Response,)>,
     stop: CancellationToken,
 ) {
     let routes = warp::service(routes);
+    let cut = guest.cut.clone();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));
-        routes.clone().oneshot(request)
+        let guest = Arc::clone(&guest);
+        let answer = routes.clone().oneshot(request.map(|body| Asked::new(body, &guest)));
+        async move { answer.await.map(|answer| answer.map(|body| Told::new(body, &guest))) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -137,6 +164,7 @@ async fn converse(
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
+        () = cut.cancelled() => return tracing::debug!("a connection was cut to make room"),
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await

@@ -55,20 +55,46 @@ async fn a_chunked_notification_is_read() {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_limit_wait_and_the_drain_has_an_end() {
+async fn at_the_limit_who_keeps_us_waiting_goes_and_who_takes_an_answer_stays() {
+    const HEALTH: &[u8] = b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
     let stage = stage().await;
     let line = listen(&stage, 1).await;
+    let order = stage.bought().await;
+    let waiting: [&[u8]; 5] = [
+        b"",
+        b"GET / HTTP/1.1\r\nhost: ",
+        b"POST /payment/callback/ HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nx",
+        b"POST /nothing/ HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n5\r\nab",
+        b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n",
+    ];
+    for begun in waiting {
+        let mut first = TcpStream::connect(line.address).await.unwrap();
+        first.write_all(begun).await.unwrap();
+        let shown = String::from_utf8_lossy(begun);
+        assert!(talk(line.address, HEALTH).await.starts_with("HTTP/1.1 200"), "after {shown:?}");
+        let mut rest = Vec::new();
+        let cut = first.read_to_end(&mut rest);
+        let cut = tokio::time::timeout(Duration::from_secs(PATIENCE_SECONDS), cut).await;
+        assert!(cut.is_ok(), "{shown:?} was cut");
+    }
     let mut first = TcpStream::connect(line.address).await.unwrap();
-    first.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let live =
+        format!("GET /payment/status/{order}/ HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\n\r\n");
+    first.write_all(live.as_bytes()).await.unwrap();
     let mut some = [0; 12];
     first.read_exact(&mut some).await.unwrap();
     assert_eq!(&some, b"HTTP/1.1 200");
-    let second =
-        tokio::spawn(talk(line.address, b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"));
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    assert!(!second.is_finished(), "the only seat is taken");
+    let second = tokio::spawn(talk(line.address, HEALTH));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!second.is_finished(), "the only seat is taken by an answer under way");
     drop(first);
     assert!(second.await.unwrap().starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn the_drain_has_an_end() {
+    let stage = stage().await;
+    let line = listen(&stage, 1).await;
     // A request that never ends does not hold the daemon back for longer than the drain lasts.
     let mut slow = TcpStream::connect(line.address).await.unwrap();
     slow.write_all(b"POST /payment/callback/ HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nx")
