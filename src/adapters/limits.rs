@@ -4,7 +4,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
@@ -37,6 +38,9 @@ pub struct ClientLimiter {
     limiter: Option<DefaultKeyedRateLimiter<Client>>,
     clock: DefaultClock,
     clients_max: usize,
+    started: Instant,
+    /// The second after `started` in which a full table was last looked through.
+    looked_at: AtomicU64,
 }
 
 impl std::fmt::Debug for ClientLimiter {
@@ -53,17 +57,31 @@ impl ClientLimiter {
 
     fn bounded(per_minute: u32, clients_max: usize) -> Self {
         let limiter = NonZeroU32::new(per_minute).map(|n| RateLimiter::keyed(Quota::per_minute(n)));
-        Self { limiter, clock: DefaultClock::default(), clients_max }
+        let (clock, started, looked_at) = (DefaultClock::default(), Instant::now(), AtomicU64::new(u64::MAX));
+        Self { limiter, clock, clients_max, started, looked_at }
     }
 
     /// Counts one request of `ip`.
     pub fn check(&self, ip: IpAddr) -> Result<(), RetryAfter> {
         let Some(limiter) = &self.limiter else { return Ok(()) };
-        let client = if limiter.len() < self.clients_max { Client::of(ip) } else { Client::shared(ip) };
+        let client = if self.has_room(limiter) { Client::of(ip) } else { Client::shared(ip) };
         limiter.check_key(&client).map_err(|refused| {
             let wait = refused.wait_time_from(self.clock.now());
             RetryAfter(whole_seconds(wait))
         })
+    }
+
+    /// Whether one more client can be remembered. A full table is looked through first, once a second at the most:
+    /// a crowd that came once must not make everybody after it share buckets until the next [`ClientLimiter::tick`].
+    fn has_room(&self, limiter: &DefaultKeyedRateLimiter<Client>) -> bool {
+        if limiter.len() < self.clients_max {
+            return true;
+        }
+        let second = self.started.elapsed().as_secs();
+        if self.looked_at.swap(second, Ordering::Relaxed) != second {
+            self.tick();
+        }
+        limiter.len() < self.clients_max
     }
 
     /// Forgets clients whose bucket is full again. Call it every minute, or the table stays full.
@@ -287,6 +305,17 @@ mod tests {
         std::thread::sleep(Duration::from_millis(200));
         limiter.tick();
         assert_eq!(limiter.clients(), 0);
+    }
+
+    #[test]
+    fn a_crowd_that_has_left_makes_room_at_once() {
+        let limiter = ClientLimiter::bounded(60_000, 100);
+        (0..100u32).for_each(|n| assert_eq!(limiter.check(IpAddr::V4(n.into())), Ok(())));
+        #[expect(clippy::disallowed_methods, reason = "governor reads the real clock")]
+        std::thread::sleep(Duration::from_millis(20));
+        assert_eq!(limiter.clients(), 100);
+        assert_eq!(limiter.check(ip("1.1.1.1")), Ok(()));
+        assert_eq!(limiter.clients(), 1, "the crowd is forgotten, and the newcomer has a bucket of its own");
     }
 
     proptest! {

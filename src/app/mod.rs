@@ -121,7 +121,7 @@ impl Daemon {
                 clock,
                 links,
                 readiness: Arc::clone(&readiness),
-                metrics: wiring::scrape(ledger.clone(), metrics),
+                metrics: wiring::scrape(ledger.clone(), gates.clone(), metrics),
             },
             &gates,
         ));

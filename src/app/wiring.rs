@@ -128,10 +128,21 @@ impl Limiters {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(every) => {}
             }
-            for limiter in [&self.buy, &self.unsigned, &self.status, &self.download, &self.login] {
+            for (_, limiter) in self.all() {
                 limiter.tick();
             }
         }
+    }
+
+    /// Each with the label of its metric.
+    fn all(&self) -> [(&'static str, &ClientLimiter); 5] {
+        [
+            ("buy", &self.buy),
+            ("bad_signature", &self.unsigned),
+            ("status", &self.status),
+            ("download", &self.download),
+            ("login", &self.login),
+        ]
     }
 }
 
@@ -224,7 +235,7 @@ fn bad(why: TokenError) -> BadToken {
 }
 
 /// Renders the metrics, after reading the gauges that nobody pushes.
-pub(super) fn scrape(ledger: Ledger, render: Metrics) -> Metrics {
+pub(super) fn scrape(ledger: Ledger, limiters: Limiters, render: Metrics) -> Metrics {
     Arc::new(move || {
         for (status, count) in ledger.counts().iter() {
             metrics::gauge!("auditshield_orders", "status" => status).set(count as f64);
@@ -232,6 +243,9 @@ pub(super) fn scrape(ledger: Ledger, render: Metrics) -> Metrics {
         let oldest = ledger.oldest_pending().ok().flatten();
         let age = oldest.map_or(Duration::ZERO, |at| Clock::system().now().since(at));
         metrics::gauge!("auditshield_oldest_pending_seconds").set(age.as_secs_f64());
+        for (limit, limiter) in limiters.all() {
+            metrics::gauge!("auditshield_clients_remembered", "limit" => limit).set(limiter.clients() as f64);
+        }
         let health = ledger.health();
         metrics::gauge!("auditshield_ledger_can_commit").set(f64::from(u8::from(health.can_commit)));
         render()
