@@ -95,6 +95,16 @@ pub struct Daemon {
 impl Daemon {
     /// Opens the ledger, starts the actors and both listeners.
     pub async fn start(config: Config, listeners: Listeners, metrics: Metrics) -> Result<Self, Error> {
+        Self::start_by(Clock::system(), config, listeners, metrics).await
+    }
+
+    /// The same by another clock, for whoever wants to see what the daemon does when time jumps.
+    pub async fn start_by(
+        clock: Clock,
+        config: Config,
+        listeners: Listeners,
+        metrics: Metrics,
+    ) -> Result<Self, Error> {
         let Store::Sled(folder) = &config.store;
         let ledger = Ledger::open(OpenOptions::new(folder, |why| {
             tracing::error!(why, "the journal's disk failed; ending, to start again from what is durable");
@@ -106,7 +116,6 @@ impl Daemon {
             std::process::exit(1);
         }))?;
         let (public, admin) = (listeners.public.local_addr()?, listeners.admin.local_addr()?);
-        let clock = Clock::system();
         let links = wiring::links(&config);
         let parts = wiring::parts(&config, ledger.clone(), clock.clone(), &links)?;
         let (orders, running) = Orders::start(parts).await?;

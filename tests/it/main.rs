@@ -5,6 +5,7 @@
 
 mod cinetpay_client;
 mod contract;
+mod faults;
 mod hostile;
 mod ledger;
 mod mailbox;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use auditshield::app::{Daemon, Listeners};
 use auditshield::config::{self, Given};
+use auditshield::ports::Clock;
 use auditshield::simulator::mailbox::{self, Mailbox};
 use auditshield::simulator::{self, Simulator};
 use reqwest::{Client, Response, StatusCode};
@@ -25,6 +26,7 @@ pub struct TestApp {
     pub client: Client,
     pub folder: tempfile::TempDir,
     settings: BTreeMap<String, String>,
+    clock: Clock,
     stop: CancellationToken,
     running: Option<tokio::task::JoinHandle<()>>,
 }
@@ -39,6 +41,11 @@ impl TestApp {
     }
 
     pub async fn with(overrides: &[(&str, &str)]) -> Self {
+        Self::by(Clock::system(), overrides).await
+    }
+
+    /// By another clock than the machine's.
+    pub async fn by(clock: Clock, overrides: &[(&str, &str)]) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("files")).unwrap();
@@ -81,6 +88,7 @@ impl TestApp {
             client,
             folder,
             settings,
+            clock,
             stop: CancellationToken::new(),
             running: None,
         };
@@ -97,7 +105,8 @@ impl TestApp {
         settings.insert("AUDITSHIELD_SERVER__PUBLIC_URL".to_owned(), format!("http://{public}"));
         settings.insert("AUDITSHIELD_ADMIN__LISTEN".to_owned(), admin.to_string());
         let config = config::load(&Given::only(settings)).unwrap_or_else(|problems| panic!("{problems}"));
-        let daemon = Daemon::start(config, listeners, std::sync::Arc::new(String::new)).await.unwrap();
+        let (clock, metrics) = (self.clock.clone(), std::sync::Arc::new(String::new));
+        let daemon = Daemon::start_by(clock, config, listeners, metrics).await.unwrap();
         self.stop = CancellationToken::new();
         let stop = self.stop.clone();
         self.running = Some(tokio::spawn(async move {
