@@ -48,6 +48,11 @@ impl Dice {
         Self(seed | 1)
     }
 
+    /// Those of this seed.
+    pub(crate) fn of(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
     /// One of `0..below` (xorshift64*).
     pub(crate) fn below(&mut self, below: u64) -> u64 {
         self.0 ^= self.0 >> 12;
@@ -190,8 +195,13 @@ impl World {
 
     /// SIGTERM: says it, and returns at once.
     pub(crate) fn term(&self) {
+        self.signal("-TERM");
+    }
+
+    /// Sends a signal, as kill(1) spells it.
+    pub(crate) fn signal(&self, name: &str) {
         let id = self.child.as_ref().unwrap().id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
     }
 
     /// Waits for the end that SIGTERM asked for.
