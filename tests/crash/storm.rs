@@ -3,7 +3,7 @@
 //!
 //! Polling is an hour away, and CinetPay's own tries are not repeated: only durability can save an order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -205,8 +205,10 @@ async fn look_back(world: &World, street: &Street, from: usize) -> usize {
         let known: Value = serde_json::from_str(&body).unwrap_or_default();
         if status != 200 {
             street.told.break_(format!("{order}: answered 201, and {status} after a power cut"));
-        } else if notified.contains(order) && times(&known, "NOTIFIED") == 0 {
-            street.told.break_(format!("{order}: answered 200, and no NOTIFIED after a power cut"));
+        } else if notified.get(order).map_or(0, BTreeSet::len) > times(&known, "NOTIFIED") {
+            street
+                .told
+                .break_(format!("{order}: a NOTIFIED that was answered 200 is gone after a power cut"));
         }
     }
     recent.len()
@@ -216,7 +218,9 @@ async fn look_back(world: &World, street: &Street, from: usize) -> usize {
 async fn judge(mut world: World, street: &Street, mut sums: Sums) -> Sums {
     world.mailbox.set_fault(None);
     for payment in world.cinetpay.transactions().into_iter().filter(|payment| payment.counts.notify_ok > 0) {
-        street.told.lock().notified.insert(payment.order.transaction_id[..26].to_owned());
+        let transaction = payment.order.transaction_id;
+        let mut told = street.told.lock();
+        told.notified.entry(transaction[..26].to_owned()).or_default().insert(transaction);
     }
     let promised = street.told.lock().notified.clone();
     let begun = Instant::now();
@@ -225,7 +229,7 @@ async fn judge(mut world: World, street: &Street, mut sums: Sums) -> Sums {
         // What was not promised may still be under way too: it must come to rest as well before mails are counted.
         let settled = |one: &Value| times(one, "PAID") == 0 || is_settled(one);
         let still = |one: &Value| one["status"] != "PAID" || one["delivery"]["status"] != "owed";
-        promised.iter().all(|order| orders.get(order).is_none_or(is_settled))
+        promised.keys().all(|order| orders.get(order).is_none_or(is_settled))
             && orders.values().all(|one| settled(one) && still(one))
     };
     while !at_rest(&orders) && begun.elapsed() < REST {
@@ -238,7 +242,7 @@ async fn judge(mut world: World, street: &Street, mut sums: Sums) -> Sums {
     sums.violations = violations(&answers, &orders, &mails);
     sums.orders = orders.len();
     sums.bought = answers.bought.len();
-    sums.notified = answers.notified.len();
+    sums.notified = answers.notified.values().map(BTreeSet::len).sum();
     sums.downloads = answers.started.values().sum();
     sums.acts = answers.refunded.len() + answers.revoked.len() + answers.resent.values().sum::<usize>();
     sums.mails = mails.len();
@@ -254,7 +258,7 @@ async fn judge(mut world: World, street: &Street, mut sums: Sums) -> Sums {
 
 /// Mails beyond the first of each order.
 fn repeated(mails: &[Letter]) -> usize {
-    let names: std::collections::BTreeSet<&str> = mails.iter().map(|letter| letter.id.as_str()).collect();
+    let names: BTreeSet<&str> = mails.iter().map(|letter| letter.id.as_str()).collect();
     mails.len() - names.len()
 }
 

@@ -11,13 +11,15 @@ use auditshield::simulator::mailbox::Mailbox;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::process_support::{ADMIN_TOKEN, Dice, World, notice};
+use crate::process_support::{ADMIN_TOKEN, Dice, World, notice_saying};
 use crate::told::{Letter, Told};
 
 /// How long one question may take. A daemon that is alive and silent for longer is a finding, and is counted.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// Between two questions of one person.
 const PAUSE: Duration = Duration::from_millis(15);
+/// Different notifications of one order. An order remembers a bounded number, and so many must fit beside CinetPay's own.
+const NOTICES_MAX: u64 = 6;
 /// How often the mailbox is emptied.
 const POST_EVERY: Duration = Duration::from_millis(150);
 /// The last letter of an order's number says who takes an interest in it, so that no two contradict each other.
@@ -197,17 +199,21 @@ impl Street {
             if known["status"] != "ACCEPTED" {
                 continue;
             }
-            tokio::join!(self.notify(&order), self.notify(&order));
+            let words = format!("again {}", dice.below(NOTICES_MAX));
+            tokio::join!(self.notify(&order, &words), self.notify(&order, &words));
         }
     }
 
-    async fn notify(&self, order: &str) {
-        let (form, token) = notice(order);
+    async fn notify(&self, order: &str, words: &str) {
+        let (form, token) = notice_saying(order, words);
         let request = self.client.post(format!("{}/payment/callback/", self.shop)).header("x-token", token);
         let request = request.header("content-type", "application/x-www-form-urlencoded").body(form);
         let Some(answer) = self.ask("a notification", request).await else { return };
         match answer.status() {
-            StatusCode::OK => drop(self.told.lock().notified.insert(order.to_owned())),
+            StatusCode::OK => {
+                let mut told = self.told.lock();
+                told.notified.entry(order.to_owned()).or_default().insert(words.to_owned());
+            }
             StatusCode::SERVICE_UNAVAILABLE => {}
             other => self.told.break_(format!("{order}: a genuine notification was answered {other}")),
         }

@@ -17,8 +17,8 @@ pub(crate) struct Answers {
     pub(crate) bought: BTreeMap<String, String>,
     /// The same, in the order in which they came.
     pub(crate) recent: Vec<String>,
-    /// 200 to a genuine notification of a payment that CinetPay had accepted.
-    pub(crate) notified: BTreeSet<String>,
+    /// 200 to a genuine notification of a payment that CinetPay had accepted: which of them, for each order.
+    pub(crate) notified: BTreeMap<String, BTreeSet<String>>,
     /// 303: downloads started, for each order.
     pub(crate) started: BTreeMap<String, u64>,
     /// 200 to an act of the admin.
@@ -87,8 +87,11 @@ pub(crate) fn violations(
         say(known.is_none(), format!("{order}: answered 201 and lost"));
         say(known.is_some_and(|one| one["email"] != **email), format!("{order}: another buyer's address"));
     }
-    for order in &answers.notified {
+    for (order, notices) in &answers.notified {
         let done = orders.get(order).is_some_and(is_settled);
+        let kept = orders.get(order).map_or(0, |one| times(one, "NOTIFIED"));
+        let told = notices.len();
+        say(kept < told, format!("{order}: {told} different notifications answered 200, {kept} there"));
         say(!done, format!("{order}: its notification was answered 200, and it is not delivered"));
     }
     let mut of_buyer: BTreeMap<&str, usize> = BTreeMap::new();
@@ -161,11 +164,11 @@ fn every_violation_is_seen() {
         let events: Vec<Value> = kinds.iter().map(|kind| json!({"kind": kind})).collect();
         json!({"email": email, "events": events})
     };
-    let whole = ["CREATED", "PAID", "DELIVERED"];
+    let whole = ["CREATED", "NOTIFIED", "PAID", "DELIVERED"];
     let check = |change: &dyn Fn(&mut Answers), kinds: &[&str], texts: &[&str], wanted: &str| {
         let mut answers = Answers::default();
         answers.bought.insert("A".to_owned(), "a@x".to_owned());
-        answers.notified.insert("A".to_owned());
+        answers.notified.insert("A".to_owned(), BTreeSet::from(["one".to_owned()]));
         change(&mut answers);
         let mut orders = BTreeMap::from([("A".to_owned(), order("a@x", kinds))]);
         if wanted.contains("made 2 orders") {
@@ -185,6 +188,12 @@ fn every_violation_is_seen() {
     check(&nothing, &whole, &[], "no mail arrived");
     check(&nothing, &["CREATED"], &[], "not delivered");
     check(&nothing, &["CREATED"], &["m"], "not paid");
+    check(
+        &nothing,
+        &["CREATED", "PAID", "DELIVERED"],
+        &["m"],
+        "1 different notifications answered 200, 0 there",
+    );
     check(&nothing, &add("PAID"), &["m"], "PAID 2 times");
     check(&nothing, &add("DELIVERED"), &["m"], "DELIVERED 2 times");
     check(&nothing, &[&whole[..], &["DOWNLOADED"; 4]].concat(), &["m"], "4 downloads of 3");

@@ -316,6 +316,11 @@ async fn ended(child: &mut Child) -> ExitStatus {
 
 /// A notification as CinetPay sends it, signed for real: form and `x-token`.
 pub(crate) fn notice(transaction: &str) -> (String, String) {
+    notice_saying(transaction, "")
+}
+
+/// The same with these words in `cpm_custom`: another notification of the same transaction.
+pub(crate) fn notice_saying(transaction: &str, custom: &str) -> (String, String) {
     let site = simulator::Options::default().site_id;
     let values = [
         site.as_str(),
@@ -331,7 +336,7 @@ pub(crate) fn notice(transaction: &str) -> (String, String) {
         "V4",
         "SINGLE",
         "PAYMENT",
-        "",
+        custom,
         "Kit",
         "SUCCES",
     ];
