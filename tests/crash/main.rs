@@ -6,7 +6,11 @@
     reason = "a test says what it drew, what it counted and what it could not run"
 )]
 
+#[cfg(not(feature = "failpoints"))]
+mod binary;
 mod disk;
+#[cfg(feature = "failpoints")]
+mod matrix;
 #[path = "../it/process_support.rs"]
 #[allow(dead_code, reason = "the other binary uses what this one does not")]
 mod process_support;

@@ -198,9 +198,13 @@ impl World {
         self.signal("-TERM");
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
     /// Sends a signal, as kill(1) spells it.
     pub(crate) fn signal(&self, name: &str) {
-        let id = self.child.as_ref().unwrap().id().to_string();
+        let id = self.pid().to_string();
         assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
     }
 

@@ -115,6 +115,7 @@ impl Indexer {
         if let Err(error) = outcome {
             warn!(%error, "the index could not be flushed; it will be rebuilt if the power fails");
         }
+        failpoint!("index.flushed_before_sync");
         if let Err(error) = guard::sync_db(&self.folder) {
             warn!(%error, "the index could not be synced; it will be rebuilt if the power fails");
         }
