@@ -18,6 +18,8 @@ use crate::told::{Letter, Told};
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// Between two questions of one person.
 const PAUSE: Duration = Duration::from_millis(15);
+/// A buyer who gets no payment page gives up after so many tries, and buys anew.
+const TRIES_MAX: u32 = 100;
 /// Different notifications of one order. An order remembers a bounded number, and so many must fit beside CinetPay's own.
 const NOTICES_MAX: u64 = 6;
 /// How often the mailbox is emptied.
@@ -165,7 +167,10 @@ impl Street {
     }
 
     async fn insist(&self, email: &str, key: &str) {
-        while !self.is_over() {
+        for _ in 0..TRIES_MAX {
+            if self.is_over() {
+                return;
+            }
             let Some(order) = self.purchase(email, Some(key)).await else {
                 tokio::time::sleep(PAUSE).await;
                 continue;
