@@ -162,7 +162,7 @@ async fn strike(blow: &Blow, world: &mut World, round: usize, street: &Street, s
             world.kill();
             disk.restore().await;
             // A loop device alone may vanish and come back; with the next blow the machine restarts as well.
-            if round % 2 == 0 {
+            if round.is_multiple_of(2) {
                 disk::note_restart(&disk.path().join("store"));
             }
             sums.cuts += 1;
