@@ -5,6 +5,9 @@
 //! committed state by [`domain::payment::next_step`], done by an errand through the `ports`, and decided and committed
 //! the same way. `app` is the only place that knows all of them.
 
+#[macro_use]
+mod failpoint;
+
 pub mod actors;
 pub mod adapters;
 pub mod app;

@@ -35,6 +35,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("telemetry", &["config"]),
     ("config", &["domain"]),
     ("domain", &[]),
+    ("failpoint", &[]),
 ];
 
 /// Where a third-party crate may be named: folders and files below `src/`.
@@ -60,6 +61,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("ipnet", &["config/", "adapters/"]),
     ("metrics_exporter_prometheus", &["telemetry.rs", "app.rs", "app/", "http/"]),
     ("tracing_subscriber", &["telemetry.rs", "config/"]),
+    ("fail", &["failpoint.rs"]),
+    ("rustix", &["failpoint.rs", "ledger/"]),
     ("rustls", &["adapters/", "config/", "simulator/", "app.rs", "app/"]),
 ];
 

@@ -270,11 +270,17 @@ impl State {
             Err(refusal) => return Ok(Err(refusal.into())),
         };
         let next = Payment::evolve(self.payment.as_deref(), order, &events, now)?;
+        failpoint!("created.before_commit" if matches!(input, Input::Buy(_)));
+        failpoint!("init.answered_before_commit" if matches!(input, Input::Report(Report::Opened { .. })));
+        failpoint!("check.answered_before_commit" if matches!(input, Input::Report(Report::Checked(_))));
+        failpoint!("mail.accepted_before_commit" if matches!(input, Input::Report(Report::MailAccepted)));
         match parts.ledger.commit(&next, &events, now).await {
             Ok(_) => {}
             Err(CommitError::NoRoom | CommitError::Io(_)) => return Ok(Err(AskError::NoRoom)),
             Err(fault) => return Err(fault.into()),
         }
+        failpoint!("created.before_init" if matches!(input, Input::Buy(_)));
+        failpoint!("paid.before_mail" if events.iter().any(|event| matches!(event, Event::Paid { .. })));
         for event in &events {
             log(order, event);
         }

@@ -167,8 +167,10 @@ impl Daemon {
         tracing::info!("stopping: finishing what is in flight");
         self.readiness.drain();
         self.stop.cancel();
+        failpoint!("drain.begun");
         self.tasks.wait().await;
         let quiet = self.orders.drain(Duration::from_secs(QUIET_SECONDS_MAX)).await;
+        failpoint!("drain.before_close");
         self.ledger.close().await;
         tracing::info!(quiet, "stopped");
         if asked { Ok(()) } else { Err(Error::Ended) }

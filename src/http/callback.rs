@@ -70,7 +70,10 @@ async fn notify(site: &Site, call: &Call, heard: Heard) -> Response {
     };
     let order = transaction.order;
     let notice = Notice { attempt: transaction.attempt, digest: heard.digest };
-    match site.deps.orders.submit(order, Input::Notify(notice)).await {
+    failpoint!("callback.before_append");
+    let outcome = site.deps.orders.submit(order, Input::Notify(notice)).await;
+    failpoint!("callback.before_answer" if outcome.is_ok());
+    match outcome {
         Ok(receipt) if receipt.duplicate => done("duplicate"),
         Ok(_) => done("accepted"),
         Err(AskError::Refused(Refusal::UnknownOrder)) => {

@@ -39,7 +39,7 @@ pub struct OpenOptions {
 impl OpenOptions {
     /// The usual options for a folder.
     pub fn new(folder: impl Into<PathBuf>, on_fatal: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        let segment_bytes = journal::SEGMENT_BYTES_MAX;
+        let segment_bytes = failpoint_bound!("SEGMENT_BYTES", journal::SEGMENT_BYTES_MAX);
         OpenOptions { folder: folder.into(), on_fatal: Arc::new(on_fatal), segment_bytes }
     }
 }

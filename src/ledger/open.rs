@@ -115,7 +115,9 @@ pub(super) fn open_index(folder: &Folder, medium: &Medium, store: &Path) -> Resu
 /// Sets the index aside; the journal is replayed from its first line then.
 pub(super) fn discard(folder: &Folder, store: &Path, reason: &str) -> Result<(), OpenError> {
     note_rebuild(reason);
-    folder.set_aside().map_err(folder_error(store))
+    folder.set_aside().map_err(folder_error(store))?;
+    failpoint!("index.set_aside");
+    Ok(())
 }
 
 fn note_rebuild(reason: &str) {
@@ -151,6 +153,7 @@ fn level(
     used: bool,
 ) -> Result<(Recovered, [u64; STATUSES]), Refused> {
     let in_doubt = |error: IndexError| Refused::Index(error.to_string());
+    failpoint!("index.opened");
     let applied = index.applied().map_err(in_doubt)?;
     if applied.is_none() && !index.is_empty() {
         return Err(Refused::Index("it does not say where it ends".into()));
@@ -209,6 +212,7 @@ impl Replay<'_> {
 
     fn flush(&mut self) -> Result<(), String> {
         self.index.apply(&self.changes).map_err(|error| error.to_string())?;
+        failpoint!("index.replaying" if !self.changes.is_empty());
         self.changes.clear();
         self.orders.clear();
         Ok(())

@@ -158,6 +158,11 @@ impl Mailbox {
         self.lock().mails.iter().cloned().collect()
     }
 
+    /// The mails held that came after number `number`, oldest first.
+    pub fn messages_after(&self, number: u64) -> Vec<Mail> {
+        self.lock().mails.iter().filter(|mail| mail.number > number).cloned().collect()
+    }
+
     /// Waits until `n` mails are held; gives what is held then, or at the time-out.
     pub async fn wait_for(&self, n: usize, timeout: Duration) -> Vec<Mail> {
         let mut count = self.0.count.subscribe();

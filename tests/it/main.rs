@@ -12,7 +12,6 @@ mod mailbox;
 mod orders;
 mod process;
 mod process_disk;
-mod process_storm;
 mod process_support;
 mod python_token;
 mod seed;

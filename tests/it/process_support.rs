@@ -48,6 +48,11 @@ impl Dice {
         Self(seed | 1)
     }
 
+    /// Those of this seed.
+    pub(crate) fn of(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
     /// One of `0..below` (xorshift64*).
     pub(crate) fn below(&mut self, below: u64) -> u64 {
         self.0 ^= self.0 >> 12;
@@ -198,8 +203,17 @@ impl World {
 
     /// SIGTERM: says it, and returns at once.
     pub(crate) fn term(&self) {
-        let id = self.child.as_ref().unwrap().id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        self.signal("-TERM");
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    /// Sends a signal, as kill(1) spells it.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.pid().to_string();
+        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
     }
 
     /// Waits for the end that SIGTERM asked for.
@@ -314,6 +328,11 @@ async fn ended(child: &mut Child) -> ExitStatus {
 
 /// A notification as CinetPay sends it, signed for real: form and `x-token`.
 pub(crate) fn notice(transaction: &str) -> (String, String) {
+    notice_saying(transaction, "")
+}
+
+/// The same with these words in `cpm_custom`: another notification of the same transaction.
+pub(crate) fn notice_saying(transaction: &str, custom: &str) -> (String, String) {
     let site = simulator::Options::default().site_id;
     let values = [
         site.as_str(),
@@ -329,7 +348,7 @@ pub(crate) fn notice(transaction: &str) -> (String, String) {
         "V4",
         "SINGLE",
         "PAYMENT",
-        "",
+        custom,
         "Kit",
         "SUCCES",
     ];

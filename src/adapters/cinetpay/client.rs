@@ -252,6 +252,8 @@ impl Client {
 
     async fn exchange(&self, url: &Url, body: &Value) -> Result<Answer, Fault> {
         let mut response = self.http.post(url.clone()).json(body).send().await.map_err(fault)?;
+        failpoint!("init.sent_before_answer" if *url == self.init_url);
+        failpoint!("check.sent_before_answer" if *url == self.check_url);
         let status = response.status().as_u16();
         let header = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let retry_after = header.and_then(|text| answer::retry_after(text, SystemTime::now()));

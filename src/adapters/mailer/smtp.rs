@@ -241,7 +241,8 @@ impl Smtp {
         let recipient = Rcpt::new(mail.to.clone(), Vec::new());
         connection.command(recipient).await.map_err(at(Step::Recipient))?;
         connection.command(Data).await.map_err(at(Step::Data))?;
-        let answer = connection.message(&mail.raw).await.map_err(at(Step::Dot))?;
+        let message = connection.message(&mail.raw);
+        let answer = failpoint_during!("mail.dot_before_answer", message).await.map_err(at(Step::Dot))?;
         // 354 here would be a server out of step; only 250 makes the mail its own.
         if answer.has_code(250) {
             Ok(())

@@ -113,7 +113,10 @@ impl Folder {
     fn try_open(&self) -> Sled {
         let config = sled::Config::new().path(self.path()).cache_capacity(CACHE_BYTES).flush_every_ms(None);
         for _ in 0..REOPENS_MAX {
-            match catch_unwind(AssertUnwindSafe(|| config.open())) {
+            match catch_unwind(AssertUnwindSafe(|| {
+                failpoint!("index.opening");
+                config.open()
+            })) {
                 Ok(Ok(db)) => return Sled::Open(db),
                 #[expect(clippy::disallowed_methods, reason = "only while starting")]
                 Ok(Err(sled::Error::Io(error))) if is_locked(&error) => std::thread::sleep(REOPEN_AFTER),

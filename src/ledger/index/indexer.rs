@@ -55,6 +55,7 @@ pub(crate) struct IndexerState {
 impl Indexer {
     /// Runs until the overlay is closed and empty, then checkpoints.
     pub(crate) fn run(self) {
+        let _alarm = PanicAlarm(Arc::clone(&self.on_fatal));
         let mut checkpoint = Instant::now();
         let mut dirty = true;
         let mut failures = 0;
@@ -114,8 +115,21 @@ impl Indexer {
         if let Err(error) = outcome {
             warn!(%error, "the index could not be flushed; it will be rebuilt if the power fails");
         }
+        failpoint!("index.flushed_before_sync");
         if let Err(error) = guard::sync_db(&self.folder) {
             warn!(%error, "the index could not be synced; it will be rebuilt if the power fails");
+        }
+    }
+}
+
+/// sled panics where others answer an error. Without its thread the index would stand still, commits would pile up in
+/// memory and end in refusals: the process restarts instead, and replays.
+struct PanicAlarm(OnFatal);
+
+impl Drop for PanicAlarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            (self.0)("the index's thread panicked");
         }
     }
 }

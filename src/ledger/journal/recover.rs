@@ -73,6 +73,7 @@ pub fn recover(
         };
         tail = Some((first, len));
     }
+    failpoint!("journal.cut_before_settle" if cut.is_some());
     let last = chain.next_seq - 1;
     if last < known {
         return Err(JournalError::Behind { path: medium.path(begin), last, applied: known });

@@ -162,9 +162,12 @@ impl Scribe {
             written.push(Written { seq, position, hash: prev });
             seq += 1;
         }
+        #[cfg(feature = "failpoints")]
+        tail.tear(&self.bytes);
         if let Err(error) = tail.segment.write_all_at(&self.bytes, tail.len) {
             return Err(tail.undo(&error));
         }
+        failpoint!("journal.appended_before_sync");
         let began = Instant::now();
         tail.segment.sync().map_err(|error| Failure::Fatal(format!("fdatasync: {error}")))?;
         histogram!("auditshield_journal_sync_seconds").record(began.elapsed().as_secs_f64());
@@ -175,6 +178,7 @@ impl Scribe {
 
     fn segment(&self, first: u64) -> Result<Tail, Failure> {
         let segment = self.medium.create(first).map_err(|error| Failure::Undone(outcome_of(&error)))?;
+        failpoint!("journal.segment_before_sync");
         self.medium
             .sync_entries()
             .map_err(|error| Failure::Fatal(format!("fsync of the folder: {error}")))?;
@@ -222,6 +226,15 @@ impl Scribe {
 }
 
 impl Tail {
+    /// Half of a write, durable, before the whole of it: what a cut in the middle of a line may leave.
+    #[cfg(feature = "failpoints")]
+    fn tear(&self, bytes: &[u8]) {
+        let torn = self.segment.write_all_at(&bytes[..bytes.len() / 2], self.len);
+        if torn.and_then(|()| self.segment.sync()).is_ok() {
+            failpoint!("journal.half_written");
+        }
+    }
+
     /// Cuts a failed write off, durably: a commit answered "did not happen" must not reappear after a crash.
     fn undo(&self, error: &io::Error) -> Failure {
         let cut = match self.segment.size() {
