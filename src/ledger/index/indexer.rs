@@ -1,6 +1,5 @@
 //! The one thread that writes and flushes sled.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -9,9 +8,11 @@ use metrics::gauge;
 use tracing::{error, warn};
 
 use super::overlay::Overlay;
-use super::{Index, IndexError, guard};
+use super::place::Folder;
+use super::{Change, Index, IndexError};
 use crate::domain::values::Timestamp;
 use crate::ledger::journal::{OnFatal, Writer};
+use crate::ledger::simulated::Pace;
 
 /// Changes that become one batch at most.
 const BATCH_CHANGES_MAX: usize = 1024;
@@ -34,7 +35,7 @@ pub(crate) struct Indexer {
     /// sled.
     pub(crate) index: Index,
     /// Its folder.
-    pub(crate) folder: PathBuf,
+    pub(crate) folder: Folder,
     /// Where changes come from.
     pub(crate) overlay: Arc<Overlay>,
     /// What others may know of it.
@@ -83,7 +84,33 @@ impl Indexer {
         self.checkpoint(newest);
     }
 
-    fn take_in(&self, changes: &[super::Change]) -> Result<(), IndexError> {
+    /// The same as [`Indexer::run`] as a task that rests between two batches as long as the machine says.
+    pub(crate) async fn run_paced(self, pace: Pace) {
+        let mut checkpoint = tokio::time::Instant::now();
+        let mut failures = 0;
+        let mut newest = None;
+        loop {
+            tokio::time::sleep((pace.index)()).await;
+            let Some(changes) = self.overlay.peek(BATCH_CHANGES_MAX, Duration::ZERO) else { break };
+            if let Err(error) = self.take_in(&changes) {
+                failures += 1;
+                self.failed(&error, failures);
+                if self.overlay.lock().closing {
+                    return;
+                }
+                continue;
+            }
+            failures = 0;
+            newest = newest.max(changes.iter().map(|change| change.snapshot.payment.created_at).max());
+            if checkpoint.elapsed() >= CHECKPOINT_EVERY {
+                checkpoint = tokio::time::Instant::now();
+                self.checkpoint(newest);
+            }
+        }
+        self.checkpoint(newest);
+    }
+
+    fn take_in(&self, changes: &[Change]) -> Result<(), IndexError> {
         self.index.apply(changes)?;
         self.overlay.forget(changes.len());
         if let Some(last) = changes.last() {
@@ -114,7 +141,7 @@ impl Indexer {
         if let Err(error) = outcome {
             warn!(%error, "the index could not be flushed; it will be rebuilt if the power fails");
         }
-        if let Err(error) = guard::sync_db(&self.folder) {
+        if let Err(error) = self.folder.sync() {
             warn!(%error, "the index could not be synced; it will be rebuilt if the power fails");
         }
     }
