@@ -20,6 +20,8 @@ const BATCH_CHANGES_MAX: usize = 1024;
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 /// After a failed write the next try comes after this.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// With nothing to take in, the indexer of a simulated machine looks again after this.
+const IDLE_REST: Duration = Duration::from_millis(250);
 /// One failure in so many is logged.
 const FAILURES_PER_WARNING: u32 = 60;
 /// sled 0.34 takes no write any more after one that failed. Journal and overlay carry on alone; once the overlay
@@ -89,9 +91,11 @@ impl Indexer {
         let mut checkpoint = tokio::time::Instant::now();
         let mut failures = 0;
         let mut newest = None;
+        let mut rest = Duration::ZERO;
         loop {
-            tokio::time::sleep((pace.index)()).await;
+            tokio::time::sleep(rest).await;
             let Some(changes) = self.overlay.peek(BATCH_CHANGES_MAX, Duration::ZERO) else { break };
+            rest = if changes.is_empty() { IDLE_REST } else { (pace.index)() };
             if let Err(error) = self.take_in(&changes) {
                 failures += 1;
                 self.failed(&error, failures);

@@ -68,6 +68,11 @@ impl Memory {
         self.state().failing = failing;
     }
 
+    /// Whether writes fail.
+    pub fn is_failing(&self) -> bool {
+        self.state().failing
+    }
+
     /// The machine starts again after a power cut.
     pub fn reboot(&self) {
         self.state().boot += 1;

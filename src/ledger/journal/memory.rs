@@ -104,6 +104,12 @@ impl Memory {
         state.full = false;
     }
 
+    /// Whether a failure is planned, or the disk is full.
+    pub fn is_failing(&self) -> bool {
+        let state = self.state();
+        state.full || !(state.writes.is_empty() && state.syncs.is_empty() && state.truncates.is_empty())
+    }
+
     /// How many writes and syncs failed so far.
     pub fn failures(&self) -> u64 {
         self.state().failures

@@ -16,6 +16,9 @@ use super::{JournalError, LINE_BYTES_MAX, Position, QUEUE_COMMITS_MAX};
 use crate::ledger::simulated::Pace;
 use crate::ledger::worker::Worker;
 
+/// The same as [`QUEUE_COMMITS_MAX`] on a simulated machine, which starts again and again.
+const QUEUE_COMMITS_SIMULATED_MAX: usize = 256;
+
 /// Called once, from the writer thread, when the process must exit.
 pub type OnFatal = Arc<dyn Fn(&str) + Send + Sync>;
 
@@ -120,7 +123,8 @@ impl Writer {
         let shared = Arc::new(Shared::default());
         shared.last_seq.store(recovered.chain.next_seq - 1, Ordering::Release);
         let scribe = Scribe::open(medium, recovered, settings, Arc::clone(&shared))?;
-        let (sender, receiver) = sync_channel(QUEUE_COMMITS_MAX);
+        let room = if pace.is_some() { QUEUE_COMMITS_SIMULATED_MAX } else { QUEUE_COMMITS_MAX };
+        let (sender, receiver) = sync_channel(room);
         let bell = pace.is_some().then(Arc::<Notify>::default);
         let thread = match pace.zip(bell.clone()) {
             None => Worker::thread("journal", move || scribe.run(&receiver)),
