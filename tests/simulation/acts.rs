@@ -266,6 +266,9 @@ impl State {
         if let Some(key) = key {
             self.claims.insert(key, order);
         }
+        if std::mem::take(&mut self.poison.first) {
+            self.poison.orders.insert(order, u32::MAX);
+        }
         self.sold.entry(order).or_insert_with(|| Sold {
             purchase: purchase.clone(),
             answered: false,

@@ -11,6 +11,7 @@ mod acts;
 mod books;
 mod chance;
 mod knobs;
+mod laws;
 mod life;
 mod oracle;
 mod ports;

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Once};
 
 use crate::INJECTED;
+use crate::knobs::Knobs;
 use crate::life::{live, reopen};
 use crate::world::{End, World};
 
@@ -28,10 +29,20 @@ pub struct Story {
 }
 
 impl Story {
+    /// The usual story of a seed.
     pub fn of(seed: u64) -> Self {
+        Self::with(seed, Knobs::of(seed), false)
+    }
+
+    /// One with knobs of its own, and on request with a first order that kills its actor until calm.
+    pub fn with(seed: u64, knobs: Knobs, poisonous: bool) -> Self {
         listen_for_panics();
         PANICS.take();
         let world = World::of(seed);
+        world.with(|s| {
+            s.knobs = knobs;
+            s.poison.first = poisonous;
+        });
         if catch_unwind(AssertUnwindSafe(|| lives(&world))).is_err() {
             world.with(|s| s.violate("the story itself panicked".to_owned()));
         }

@@ -157,6 +157,8 @@ pub struct Poison {
     pub cinetpay: u32,
     pub mail: u32,
     pub orders: BTreeMap<OrderId, u32>,
+    /// The next order that is bought will kill its actor whenever it decides.
+    pub first: bool,
 }
 
 /// The world, shared with the ports.
