@@ -17,6 +17,8 @@ use crate::{INJECTED, short};
 
 /// Between two looks of the judge, in milliseconds.
 const LOOK_MILLIS: u64 = 5_000;
+/// Between two looks whether everybody has an answer, before a drain, in milliseconds.
+const LAST_ANSWERS_MILLIS: u64 = 20;
 /// How long a drain may take once trouble is over, in seconds.
 const DRAIN_SECONDS_MAX: u64 = 120;
 
@@ -113,6 +115,10 @@ async fn step(shop: &Shop, act: Act) -> Option<End> {
                 return Some(end);
             }
             Blow::Drains(patience) => {
+                // As the daemon does: nobody new is let in, and who is inside gets an answer first.
+                while world.with(|s| s.asks_open > 0 && s.dead.is_none()) {
+                    tokio::time::sleep(Duration::from_millis(LAST_ANSWERS_MILLIS)).await;
+                }
                 let quiet = shop.orders.drain(Duration::from_millis(patience)).await;
                 world.with(|s| s.note(format!("drained: {quiet}")));
                 shop.ledger.close().await;
