@@ -1,8 +1,7 @@
 //! Wakes what is due: retries, polling for lost webhooks, the work that a crash interrupted. All of it is the due index.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
@@ -10,8 +9,6 @@ use super::{Shared, roster};
 use crate::domain::payment::{Step, next_step};
 use crate::domain::values::{OrderId, Timestamp};
 
-/// Between two looks at the due index.
-const TICK_MILLIS: u64 = 100;
 /// Due orders read at one look.
 const DUE_MAX: usize = 1024;
 /// Looks that duplicates asked for, kept at one time. One more is dropped: nothing is owed for it.
@@ -37,8 +34,8 @@ pub(super) enum Msg {
 pub(super) struct State {
     shared: Arc<Shared>,
     roster: ActorRef<roster::Msg>,
-    /// Looks that duplicates asked for.
-    looks: HashMap<OrderId, Timestamp>,
+    /// Looks that duplicates asked for. Ordered, so that a replay of the simulation grants the same ones.
+    looks: BTreeMap<OrderId, Timestamp>,
 }
 
 impl Actor for Alarm {
@@ -51,8 +48,8 @@ impl Actor for Alarm {
         myself: ActorRef<Msg>,
         (shared, roster): Self::Arguments,
     ) -> Result<State, ActorProcessingErr> {
-        myself.send_interval(Duration::from_millis(TICK_MILLIS), || Msg::Tick);
-        Ok(State { shared, roster, looks: HashMap::new() })
+        myself.send_interval(shared.parts.settings.tick, || Msg::Tick);
+        Ok(State { shared, roster, looks: BTreeMap::new() })
     }
 
     async fn handle(&self, _: ActorRef<Msg>, msg: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {

@@ -15,6 +15,7 @@ mod errand;
 mod order;
 mod roster;
 mod verifier;
+mod witness;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,11 @@ use crate::domain::schedule::Policy;
 use crate::domain::values::OrderId;
 use crate::ledger::Ledger;
 use crate::ports::{Clock, Mailer, Provider};
+
+pub use witness::{Moment, Witness};
+
+/// Between two looks at the due index.
+const TICK_MILLIS: u64 = 100;
 
 /// Bounds of the actor system. Counts, unless the name has a unit.
 #[derive(Debug, Clone)]
@@ -48,6 +54,10 @@ pub struct Settings {
     pub patience: Duration,
     /// How long an errand may take, at the most.
     pub errand_time: Duration,
+    /// Between two looks at the due index.
+    pub tick: Duration,
+    /// Who is told what the actors do.
+    pub witness: Witness,
 }
 
 impl Default for Settings {
@@ -60,6 +70,8 @@ impl Default for Settings {
             deliver_max: 8,
             patience: Duration::from_secs(25),
             errand_time: Duration::from_secs(60),
+            tick: Duration::from_millis(TICK_MILLIS),
+            witness: Witness::default(),
         }
     }
 }
@@ -95,8 +107,6 @@ struct Shared {
     verify: Arc<Semaphore>,
     open: Arc<Semaphore>,
     deliver: Arc<Semaphore>,
-    #[cfg(test)]
-    census: tests::Census,
 }
 
 impl Shared {
@@ -106,10 +116,12 @@ impl Shared {
             verify: Arc::new(Semaphore::new(settings.verify_max)),
             open: Arc::new(Semaphore::new(settings.open_max)),
             deliver: Arc::new(Semaphore::new(settings.deliver_max)),
-            #[cfg(test)]
-            census: tests::Census::default(),
             parts,
         })
+    }
+
+    fn tell(&self, moment: Moment) {
+        self.parts.settings.witness.tell(moment);
     }
 }
 

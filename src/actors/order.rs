@@ -6,7 +6,7 @@ use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::errand::{Errand, Runner};
-use super::{AskError, Receipt, Reply, Shared, alarm, courier, roster, verifier};
+use super::{AskError, Moment, Receipt, Reply, Shared, alarm, courier, roster, verifier};
 use crate::domain::decide::decide;
 use crate::domain::event::Event;
 use crate::domain::input::{Input, Report};
@@ -187,8 +187,7 @@ impl State {
         if self.order != Some(order) || self.payment.is_none() {
             self.payment = self.shared.parts.ledger.load(order)?.map(Arc::new);
         }
-        #[cfg(test)]
-        self.shared.census.sits(order, self.seat);
+        self.shared.tell(Moment::Sits { order, seat: self.seat });
         (self.order, self.sitting, self.alarm) = (Some(order), sitting, alarm);
         (self.handled, self.fresh, self.look, self.open) = (0, false, false, false);
         Ok(())
@@ -257,12 +256,21 @@ impl State {
         Ok(())
     }
 
-    /// Decide, commit, remember: in that order. `Ok(false)`: nothing was new.
     async fn take(&mut self, input: &Input) -> Result<Result<bool, AskError>, ActorProcessingErr> {
-        let parts = &self.shared.parts;
         let Some(order) = self.order else { return Ok(Err(AskError::Gone)) };
-        #[cfg(test)]
-        self.shared.census.touch(order, self.seat);
+        self.shared.tell(Moment::Decides { order, seat: self.seat });
+        let taken = self.commit(order, input).await;
+        self.shared.tell(Moment::Decided { order, seat: self.seat });
+        taken
+    }
+
+    /// Decide, commit, remember: in that order. `Ok(false)`: nothing was new.
+    async fn commit(
+        &mut self,
+        order: OrderId,
+        input: &Input,
+    ) -> Result<Result<bool, AskError>, ActorProcessingErr> {
+        let parts = &self.shared.parts;
         let now = parts.clock.now();
         let events = match decide(&parts.policy, self.payment.as_deref(), input, now) {
             Ok(events) if events.is_empty() => return Ok(Ok(false)),

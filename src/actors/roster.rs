@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::order::{self, Work};
-use super::{AskError, Reply, Shared, alarm};
+use super::{AskError, Moment, Reply, Shared, alarm};
 use crate::domain::input::Input;
 use crate::domain::values::OrderId;
 
@@ -308,8 +308,7 @@ impl State {
         if self.seats[number].taken {
             self.rest(number);
         }
-        #[cfg(test)]
-        self.shared.census.dead.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.shared.tell(Moment::Replaced { seat: number, order });
         Ok(())
     }
 
@@ -323,6 +322,7 @@ impl State {
         if times.len() >= STRIKES_MAX {
             self.strikes.remove(&order);
             self.bench.insert(order, now + Duration::from_secs(BENCH_SECONDS));
+            self.shared.tell(Moment::Benched { order });
             tracing::error!(%order, seconds = BENCH_SECONDS, "this order keeps failing: it is left alone for a while");
         }
     }

@@ -13,21 +13,29 @@ use crate::ports::{Letter, OpenRequest, Opened, PortFuture, Posted};
 
 /// Counts who sits where, and poisons orders on request.
 #[derive(Default)]
-pub(super) struct Census {
+struct Census {
     seated: Mutex<HashMap<OrderId, usize>>,
     poisoned: Mutex<HashSet<OrderId>>,
     sittings: AtomicU64,
     doubles: AtomicU64,
-    pub(super) dead: AtomicU64,
+    dead: AtomicU64,
 }
 
 impl Census {
-    pub(super) fn sits(&self, order: OrderId, seat: usize) {
+    fn see(&self, moment: Moment) {
+        match moment {
+            Moment::Sits { order, seat } => self.sits(order, seat),
+            Moment::Decides { order, seat } => self.touch(order, seat),
+            Moment::Replaced { .. } => drop(self.dead.fetch_add(1, Ordering::Relaxed)),
+            Moment::Decided { .. } | Moment::Benched { .. } => {}
+        }
+    }
+    fn sits(&self, order: OrderId, seat: usize) {
         self.sittings.fetch_add(1, Ordering::Relaxed);
         self.seated.lock().unwrap().insert(order, seat);
     }
     /// An actor is about to decide for an order: it must be the last one that sat down for it.
-    pub(super) fn touch(&self, order: OrderId, seat: usize) {
+    fn touch(&self, order: OrderId, seat: usize) {
         if self.seated.lock().unwrap().get(&order) != Some(&seat) {
             self.doubles.fetch_add(1, Ordering::Relaxed);
         }
@@ -84,6 +92,7 @@ impl Mailer for World {
 struct Stage {
     orders: Orders,
     shared: Arc<Shared>,
+    census: Arc<Census>,
     world: Arc<World>,
     _running: Running,
     _folder: tempfile::TempDir,
@@ -93,6 +102,9 @@ async fn stage(world: World, settings: Settings) -> Stage {
     let folder = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(OpenOptions::new(folder.path(), |_| {})).unwrap();
     let world = Arc::new(world);
+    let census = Arc::new(Census::default());
+    let eye = Arc::clone(&census);
+    let settings = Settings { witness: Witness::new(move |moment| eye.see(moment)), ..settings };
     let parts = Parts {
         ledger,
         provider: world.clone(),
@@ -104,7 +116,7 @@ async fn stage(world: World, settings: Settings) -> Stage {
     };
     let shared = Shared::of(parts);
     let (orders, running) = Orders::launch(Arc::clone(&shared), settings).await.unwrap();
-    Stage { orders, shared, world, _running: running, _folder: folder }
+    Stage { orders, shared, census, world, _running: running, _folder: folder }
 }
 
 fn small(seats: usize) -> Settings {
@@ -151,12 +163,12 @@ impl Stage {
     }
     /// Waits until the roster has replaced this many dead actors.
     async fn buried(&self, dead: u64) {
-        while self.shared.census.dead.load(Ordering::Relaxed) < dead {
+        while self.census.dead.load(Ordering::Relaxed) < dead {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
-    fn census(&self) -> (u64, u64) {
-        let census = &self.shared.census;
+    fn counted(&self) -> (u64, u64) {
+        let census = &self.census;
         (census.sittings.load(Ordering::Relaxed), census.doubles.load(Ordering::Relaxed))
     }
     fn kinds(&self, order: OrderId) -> Vec<&'static str> {
@@ -198,7 +210,7 @@ async fn a_hundred_at_once_are_one_sitting_in_order() {
     let digests = stage.shared.parts.ledger.load(order).unwrap().unwrap().notices;
     let wanted: Vec<String> = (0..20_u8).map(|n| format!("{n:02x}").repeat(16)).collect();
     assert_eq!(digests, wanted, "effects in the order of the submits");
-    assert_eq!(stage.census().1, 0);
+    assert_eq!(stage.counted().1, 0);
     assert_eq!(stage.world.mails.load(Ordering::Relaxed), 1);
 }
 
@@ -250,7 +262,7 @@ async fn many_orders_share_few_seats_and_never_two_of_one() {
     for order in &orders {
         stage.delivered(*order).await;
     }
-    let (sittings, doubles) = stage.census();
+    let (sittings, doubles) = stage.counted();
     assert!(sittings >= u64::try_from(count).unwrap());
     assert_eq!(doubles, 0, "an order sat twice");
     assert_eq!(
@@ -266,9 +278,9 @@ async fn a_panic_loses_the_answer_and_nothing_else_and_poison_is_benched() {
     let (bad, good) = (id(3), id(4));
     stage.orders.submit(bad, buy()).await.unwrap();
     stage.orders.submit(good, buy()).await.unwrap();
-    stage.shared.census.poisoned.lock().unwrap().insert(bad);
+    stage.census.poisoned.lock().unwrap().insert(bad);
     assert_eq!(stage.orders.submit(bad, notice(1)).await.unwrap_err(), AskError::Gone);
-    stage.shared.census.poisoned.lock().unwrap().remove(&bad);
+    stage.census.poisoned.lock().unwrap().remove(&bad);
     stage.buried(1).await;
     assert!(
         !stage.orders.submit(bad, notice(1)).await.unwrap().duplicate,
@@ -276,13 +288,13 @@ async fn a_panic_loses_the_answer_and_nothing_else_and_poison_is_benched() {
     );
     stage.delivered(bad).await;
 
-    stage.shared.census.poisoned.lock().unwrap().insert(bad);
+    stage.census.poisoned.lock().unwrap().insert(bad);
     // The strike of the first panic still counts.
     for dead in 2..=3 {
         assert_eq!(stage.orders.submit(bad, notice(9)).await.unwrap_err(), AskError::Gone);
         stage.buried(dead).await;
     }
-    stage.shared.census.poisoned.lock().unwrap().remove(&bad);
+    stage.census.poisoned.lock().unwrap().remove(&bad);
     assert_eq!(stage.orders.submit(bad, notice(9)).await.unwrap_err(), AskError::Gone, "on the bench");
     assert!(stage.orders.submit(good, notice(1)).await.is_ok(), "the others go on");
 }

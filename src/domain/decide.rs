@@ -294,7 +294,12 @@ fn waiting(
     let soon = now.plus(wait);
     let next = if now < horizon { soon.min(horizon) } else { soon };
     match &payment.status {
-        Status::Pending { .. } if over => vec![seen(verdict, code, None), Event::Expired {}],
+        // "Not yet" at the horizon is CinetPay's last word. No word (a 429, a code that says nothing) is none: somebody
+        // may have paid, and their notification may have been answered 200. The looks go on, ever more rarely.
+        Status::Pending { .. } if over && verdict == "pending" => {
+            vec![seen(verdict, code, None), Event::Expired {}]
+        }
+        Status::Pending { .. } if over => vec![Event::Expired {}, seen(verdict, code, Some(soon))],
         Status::Pending { .. } => vec![seen(verdict, code, Some(next))],
         Status::Created(_) if over => vec![seen(verdict, code, None), Event::Expired {}],
         Status::Created(_) => vec![seen(verdict, code, Some(next.max(horizon)))],

@@ -248,6 +248,16 @@ fn an_order_whose_page_never_opened_ends_at_the_horizon() {
     assert_eq!(tale.tell(&input("unknown")), "CHECKED EXPIRED");
 }
 
+/// A 429 or a code that says nothing is not CinetPay's last word: somebody may have paid. (Simulation, seed 454.)
+#[test]
+fn no_word_at_the_horizon_is_followed_by_further_looks() {
+    let mut tale = Tale::at("PENDING");
+    tale.later(tale.policy.horizon);
+    assert_eq!(tale.tell(&input("unknown")), "EXPIRED CHECKED");
+    assert!(due_at(tale.payment.as_ref().unwrap()).unwrap() > tale.now);
+    assert_eq!(tale.tell(&input("accepted")), "CHECKED PAID");
+}
+
 #[test]
 fn duplicates_write_nothing() {
     for status in ["PENDING", "PAID", "FAILED", "REVIEW", "EXPIRED"] {

@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -15,6 +14,7 @@ use super::index::overlay::Overlay;
 use super::index::{Change, Index, status_place};
 use super::journal::{self, AppendError, Applied, Entry, Medium, Trouble, Writer, Written, read_line};
 use super::record::{Line, Located, Snapshot, decode_body, encode_body};
+use super::worker::Worker;
 use super::{CommitError, Committed, Health, LedgerError};
 use crate::domain::event::Event;
 use crate::domain::payment::Payment;
@@ -33,11 +33,13 @@ pub struct Embedded {
     pub(super) index: RwLock<Option<Index>>,
     pub(super) overlay: Arc<Overlay>,
     pub(super) indexer: Arc<IndexerState>,
-    pub(super) thread: Mutex<Option<JoinHandle<()>>>,
+    pub(super) thread: Mutex<Option<Worker>>,
     pub(super) permits: Arc<Semaphore>,
     pub(super) folder: Folder,
-    /// Held for as long as the store is open.
+    /// Held for as long as the store is open; a simulated one has none.
     pub(super) lock: Mutex<Option<File>>,
+    /// Whether its workers are tasks.
+    pub(super) simulated: bool,
 }
 
 impl Embedded {
@@ -195,7 +197,25 @@ impl Embedded {
         self.journal.close();
         self.overlay.close();
         let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
-        let ended = thread.join().is_ok();
+        self.settle(thread.join());
+    }
+
+    /// The same as [`Embedded::close`] where the workers are tasks of the caller's runtime.
+    pub(super) async fn close_simulated(&self) {
+        self.permits.close();
+        let writer = self.journal.shut();
+        if let Some(writer) = writer {
+            writer.ended().await;
+        }
+        self.overlay.close();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            self.settle(thread.ended().await);
+        }
+    }
+
+    /// Notes that all was in order, if it was, and lets go of the files.
+    fn settle(&self, ended: bool) {
         let level = self.indexer.applied_seq.load(Ordering::Acquire) == self.journal.last_seq();
         if ended && level && self.journal.trouble() == Some(Trouble::Closed) {
             if let Err(error) = self.folder.mark_clean() {
@@ -215,7 +235,7 @@ impl Drop for Embedded {
         self.journal.close();
         self.overlay.close();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if thread.is_some_and(|thread| thread.join().is_err()) {
+        if thread.is_some_and(|thread| !thread.join()) {
             warn!("the index's thread had panicked");
         }
     }

@@ -11,6 +11,8 @@ pub mod journal;
 mod open;
 mod query;
 mod record;
+pub mod simulated;
+mod worker;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -164,6 +166,14 @@ impl Ledger {
         open::open(options).map(|store| Ledger::Embedded(Arc::new(store)))
     }
 
+    /// Opens the store of a simulated machine, whose workers are tasks of the current runtime.
+    ///
+    /// # Errors
+    /// Damaged, or the index cannot be made.
+    pub fn open_simulated(options: simulated::Options) -> Result<Ledger, OpenError> {
+        open::open_simulated(options).map(|store| Ledger::Embedded(Arc::new(store)))
+    }
+
     /// The order's committed state.
     ///
     /// # Errors
@@ -260,6 +270,9 @@ impl Ledger {
     /// refused; the folder is free for another process when this returns.
     pub async fn close(&self) {
         let Ledger::Embedded(store) = self;
+        if store.simulated {
+            return store.close_simulated().await;
+        }
         let store = Arc::clone(store);
         if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
             tracing::error!("closing the ledger panicked; the next start replays the journal");

@@ -18,6 +18,8 @@ use super::index::overlay::Overlay;
 use super::index::{Change, Index, IndexError, STATUSES};
 use super::journal::{self, Applied, JournalError, Medium, Position, Recovered, Settings, Writer};
 use super::record::{Located, Snapshot, decode_body};
+use super::simulated::{self, Pace};
+use super::worker::Worker;
 use super::{OpenError, OpenOptions};
 use crate::domain::payment::Payment;
 use crate::domain::values::OrderId;
@@ -31,23 +33,45 @@ pub(super) fn open(options: OpenOptions) -> Result<Embedded, OpenError> {
     let lock = lock(store)?;
     let medium = Medium::Disk(store.join("journal"));
     let folder = Folder::of(store);
+    assemble(&options, medium, folder, Some(lock), None)
+}
+
+/// The same on a simulated machine. Needs the runtime whose tasks its workers become.
+pub(super) fn open_simulated(options: simulated::Options) -> Result<Embedded, OpenError> {
+    let simulated::Options { machine, pace, usual } = options;
+    let (medium, folder) = (Medium::Memory(machine.journal), Folder::Memory(machine.index));
+    assemble(&usual, medium, folder, None, Some(pace))
+}
+
+/// Recovers, and starts both workers: threads, or with a pace tasks.
+fn assemble(
+    options: &OpenOptions,
+    medium: Medium,
+    folder: Folder,
+    lock: Option<File>,
+    pace: Option<Pace>,
+) -> Result<Embedded, OpenError> {
+    let store = &options.folder;
     let Opened { index, recovered, counts } = open_index(&folder, &medium, store)?;
     let settings = Settings { segment_bytes: options.segment_bytes, on_fatal: Arc::clone(&options.on_fatal) };
-    let journal = Arc::new(Writer::start(medium.clone(), &recovered, settings)?);
+    let journal = Arc::new(Writer::start_at(medium.clone(), &recovered, settings, pace.clone())?);
     let overlay = Arc::new(Overlay::default());
     overlay.lock().counts = counts;
     let state = Arc::new(IndexerState::default());
     state.applied_seq.store(journal.last_seq(), Ordering::Release);
     let indexer = Indexer {
         index: index.clone(),
-        folder: folder.path(),
+        folder: folder.clone(),
         overlay: Arc::clone(&overlay),
         state: Arc::clone(&state),
         journal: Arc::clone(&journal),
-        on_fatal: options.on_fatal,
+        on_fatal: Arc::clone(&options.on_fatal),
     };
-    let builder = std::thread::Builder::new().name("index".into());
-    let thread = builder.spawn(move || indexer.run()).map_err(folder_error(store))?;
+    let simulated = pace.is_some();
+    let thread = match pace {
+        None => Worker::thread("index", move || indexer.run()).map_err(folder_error(store))?,
+        Some(pace) => Worker::task(indexer.run_paced(pace)),
+    };
     info!(last_seq = journal.last_seq(), "the ledger is open");
     Ok(Embedded {
         medium,
@@ -58,7 +82,8 @@ pub(super) fn open(options: OpenOptions) -> Result<Embedded, OpenError> {
         thread: Mutex::new(Some(thread)),
         permits: Arc::new(Semaphore::new(UNINDEXED_COMMITS_MAX)),
         folder,
-        lock: Mutex::new(Some(lock)),
+        lock: Mutex::new(lock),
+        simulated,
     })
 }
 
@@ -86,13 +111,12 @@ pub(super) struct Opened {
 
 /// Opens the index and brings it level with the journal; an index in doubt is set aside and made anew, once.
 pub(super) fn open_index(folder: &Folder, medium: &Medium, store: &Path) -> Result<Opened, OpenError> {
-    let path = folder.path();
     let has_history = medium.list().is_ok_and(|segments| {
         segments.iter().any(|&first| medium.open_read(first).and_then(|s| s.size()).is_ok_and(|len| len > 0))
     });
     if folder.lost_power() {
         discard(folder, store, "the machine restarted while it was open, or it is of unknown origin")?;
-    } else if has_history && !path.exists() {
+    } else if has_history && !folder.exists() {
         note_rebuild("it is missing");
     }
     let thorough = !folder.was_closed();

@@ -10,6 +10,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tracing::{info, warn};
 
+use super::Store;
+pub(crate) use super::place::Folder;
 use crate::ledger::journal::medium::sync_folder;
 
 const CACHE_BYTES: u64 = 24 * 1024 * 1024;
@@ -20,24 +22,24 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// The files of an index: `<store>/index/`, and `<store>/index.state` beside it.
 #[derive(Debug, Clone)]
-pub(crate) struct Folder {
+pub(crate) struct Files {
     store: PathBuf,
 }
 
 /// How opening sled went.
 pub(crate) enum Sled {
     /// It is open.
-    Open(sled::Db),
+    Open(Store),
     /// Somebody has it open.
     Locked,
     /// It cannot be opened.
     Broken,
 }
 
-impl Folder {
+impl Files {
     /// The index of a store.
     pub(crate) fn of(store: &Path) -> Self {
-        Folder { store: store.to_owned() }
+        Files { store: store.to_owned() }
     }
 
     /// sled's folder.
@@ -117,7 +119,7 @@ impl Folder {
                 failpoint!("index.opening");
                 config.open()
             })) {
-                Ok(Ok(db)) => return Sled::Open(db),
+                Ok(Ok(db)) => return Sled::Open(Store::Sled(db)),
                 #[expect(clippy::disallowed_methods, reason = "only while starting")]
                 Ok(Err(sled::Error::Io(error))) if is_locked(&error) => std::thread::sleep(REOPEN_AFTER),
                 Ok(Err(error)) => {

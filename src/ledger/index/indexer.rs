@@ -1,6 +1,5 @@
 //! The one thread that writes and flushes sled.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -9,9 +8,11 @@ use metrics::gauge;
 use tracing::{error, warn};
 
 use super::overlay::Overlay;
-use super::{Index, IndexError, guard};
+use super::place::Folder;
+use super::{Change, Index, IndexError};
 use crate::domain::values::Timestamp;
 use crate::ledger::journal::{OnFatal, Writer};
+use crate::ledger::simulated::Pace;
 
 /// Changes that become one batch at most.
 const BATCH_CHANGES_MAX: usize = 1024;
@@ -19,6 +20,8 @@ const BATCH_CHANGES_MAX: usize = 1024;
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 /// After a failed write the next try comes after this.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// With nothing to take in, the indexer of a simulated machine looks again after this.
+const IDLE_REST: Duration = Duration::from_millis(250);
 /// One failure in so many is logged.
 const FAILURES_PER_WARNING: u32 = 60;
 /// sled 0.34 takes no write any more after one that failed. Journal and overlay carry on alone; once the overlay
@@ -34,7 +37,7 @@ pub(crate) struct Indexer {
     /// sled.
     pub(crate) index: Index,
     /// Its folder.
-    pub(crate) folder: PathBuf,
+    pub(crate) folder: Folder,
     /// Where changes come from.
     pub(crate) overlay: Arc<Overlay>,
     /// What others may know of it.
@@ -84,7 +87,35 @@ impl Indexer {
         self.checkpoint(newest);
     }
 
-    fn take_in(&self, changes: &[super::Change]) -> Result<(), IndexError> {
+    /// The same as [`Indexer::run`] as a task that rests between two batches as long as the machine says.
+    pub(crate) async fn run_paced(self, pace: Pace) {
+        let mut checkpoint = tokio::time::Instant::now();
+        let mut failures = 0;
+        let mut newest = None;
+        let mut rest = Duration::ZERO;
+        loop {
+            tokio::time::sleep(rest).await;
+            let Some(changes) = self.overlay.peek(BATCH_CHANGES_MAX, Duration::ZERO) else { break };
+            rest = if changes.is_empty() { IDLE_REST } else { (pace.index)() };
+            if let Err(error) = self.take_in(&changes) {
+                failures += 1;
+                self.failed(&error, failures);
+                if self.overlay.lock().closing {
+                    return;
+                }
+                continue;
+            }
+            failures = 0;
+            newest = newest.max(changes.iter().map(|change| change.snapshot.payment.created_at).max());
+            if checkpoint.elapsed() >= CHECKPOINT_EVERY {
+                checkpoint = tokio::time::Instant::now();
+                self.checkpoint(newest);
+            }
+        }
+        self.checkpoint(newest);
+    }
+
+    fn take_in(&self, changes: &[Change]) -> Result<(), IndexError> {
         self.index.apply(changes)?;
         self.overlay.forget(changes.len());
         if let Some(last) = changes.last() {
@@ -116,7 +147,7 @@ impl Indexer {
             warn!(%error, "the index could not be flushed; it will be rebuilt if the power fails");
         }
         failpoint!("index.flushed_before_sync");
-        if let Err(error) = guard::sync_db(&self.folder) {
+        if let Err(error) = self.folder.sync() {
             warn!(%error, "the index could not be synced; it will be rebuilt if the power fails");
         }
     }

@@ -6,7 +6,10 @@
 pub(crate) mod guard;
 pub(crate) mod indexer;
 pub(crate) mod keys;
+pub(super) mod memory;
 pub(crate) mod overlay;
+mod place;
+mod store;
 
 use std::collections::HashMap;
 
@@ -15,6 +18,7 @@ use super::record::{Located, Snapshot, decode_snapshot, encode_snapshot};
 use crate::domain::payment::{Payment, Status, due_at};
 use crate::domain::values::{OrderId, Timestamp};
 use keys::KeyEntry;
+pub(crate) use store::{Batch, Store};
 
 /// How many statuses there are.
 pub(crate) const STATUSES: usize = Status::NAMES.len();
@@ -33,7 +37,7 @@ pub enum IndexError {
 /// The open index.
 #[derive(Clone)]
 pub(crate) struct Index {
-    db: sled::Db,
+    db: Store,
 }
 
 /// A stored order: its lines, and its state unless that must be folded again.
@@ -54,8 +58,8 @@ pub(crate) fn status_place(payment: &Payment) -> usize {
 }
 
 impl Index {
-    /// Wraps an open sled.
-    pub(crate) fn new(db: sled::Db) -> Self {
+    /// Wraps an open store.
+    pub(crate) fn new(db: Store) -> Self {
         Index { db }
     }
 
@@ -78,7 +82,7 @@ impl Index {
         for change in changes {
             latest.insert(change.snapshot.payment.id, &change.snapshot);
         }
-        let mut batch = sled::Batch::default();
+        let mut batch = Batch::default();
         for (id, snapshot) in latest {
             let before = self.order(id)?.and_then(|(_, payment)| payment);
             if let Some(before) = &before {
@@ -93,14 +97,14 @@ impl Index {
             }
         }
         batch.insert(keys::APPLIED, postcard::to_stdvec(&last.applied)?);
-        self.db.apply_batch(batch)?;
+        self.db.apply(batch)?;
         Ok(())
     }
 
     /// Forgets idempotency keys older than `before`, at most `limit`.
     pub(crate) fn forget_requests(&self, before: Timestamp, limit: usize) -> Result<(), IndexError> {
-        let mut batch = sled::Batch::default();
-        for key in self.db.range(keys::request_ages_until(before)).keys().take(limit) {
+        let mut batch = Batch::default();
+        for key in self.db.keys(keys::request_ages_until(before)).take(limit) {
             let key = key?;
             let request = keys::request_of_age(&key);
             // The same key may have been used again since.
@@ -111,7 +115,7 @@ impl Index {
             }
             batch.remove(key);
         }
-        self.db.apply_batch(batch)?;
+        self.db.apply(batch)?;
         Ok(())
     }
 
@@ -126,7 +130,7 @@ impl Index {
         &self,
         now: Timestamp,
     ) -> impl Iterator<Item = Result<(Timestamp, OrderId), IndexError>> + use<> {
-        self.db.range(keys::due_until(now)).keys().map(|key| {
+        self.db.keys(keys::due_until(now)).map(|key| {
             let key = key?;
             keys::due_of(&key).ok_or_else(|| postcard::Error::DeserializeUnexpectedEnd.into())
         })
@@ -141,7 +145,7 @@ impl Index {
     ) -> impl DoubleEndedIterator<Item = Result<OrderId, IndexError>> + use<> {
         let from = [prefix, &low[..]].concat();
         let to = [prefix, &high[..]].concat();
-        self.db.range(from..=to).keys().map(|key| {
+        self.db.keys(from..=to).map(|key| {
             let key = key?;
             keys::id_of(&key).ok_or_else(|| postcard::Error::DeserializeUnexpectedEnd.into())
         })
@@ -159,7 +163,7 @@ impl Index {
         }
         let mut counts = [0; STATUSES];
         for (place, count) in counts.iter_mut().enumerate() {
-            for key in self.db.scan_prefix(keys::status(place)).keys() {
+            for key in self.db.keys_under(&keys::status(place)) {
                 key?;
                 *count += 1;
             }

@@ -29,7 +29,7 @@ pub struct Memory {
     state: Arc<Mutex<State>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct State {
     segments: BTreeMap<u64, Content>,
     writes: VecDeque<(usize, ErrorKind)>,
@@ -38,9 +38,10 @@ struct State {
     /// Writes fail with `StorageFull` while set.
     full: bool,
     syncs_done: u64,
+    failures: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Content {
     now: Vec<u8>,
     durable: Vec<u8>,
@@ -82,6 +83,43 @@ impl Memory {
         self.state().segments.get(&first).map(|content| content.now.clone()).unwrap_or_default()
     }
 
+    /// The bytes of a segment from `offset` on that a power cut would leave for certain.
+    pub fn durable(&self, first: u64, offset: usize) -> Vec<u8> {
+        let state = self.state();
+        let content = state.segments.get(&first).filter(|content| content.entry_durable);
+        content.and_then(|content| content.durable.get(offset..)).unwrap_or_default().to_vec()
+    }
+
+    /// The first seq of every segment, ascending.
+    pub fn segments(&self) -> Vec<u64> {
+        self.list()
+    }
+
+    /// Takes back every failure that was planned and has not happened, and frees the disk.
+    pub fn heal(&self) {
+        let mut state = self.state();
+        state.writes.clear();
+        state.syncs.clear();
+        state.truncates.clear();
+        state.full = false;
+    }
+
+    /// Whether a failure is planned, or the disk is full.
+    pub fn is_failing(&self) -> bool {
+        let state = self.state();
+        state.full || !(state.writes.is_empty() && state.syncs.is_empty() && state.truncates.is_empty())
+    }
+
+    /// How many writes and syncs failed so far.
+    pub fn failures(&self) -> u64 {
+        self.state().failures
+    }
+
+    /// A copy that shares nothing with this one.
+    pub fn fork(&self) -> Memory {
+        Memory { state: Arc::new(Mutex::new(self.state().clone())) }
+    }
+
     /// Replaces a segment, durably: a disk that rots, or a fixture.
     pub fn put(&self, first: u64, bytes: Vec<u8>) {
         let content = Content { durable: bytes.clone(), now: bytes, entry_durable: true };
@@ -99,6 +137,7 @@ impl Memory {
     pub(super) fn create(&self, first: u64) -> io::Result<()> {
         let mut state = self.state();
         if state.full {
+            state.failures += 1;
             return Err(ErrorKind::StorageFull.into());
         }
         state.segments.entry(first).or_default();
@@ -129,6 +168,7 @@ impl Memory {
             None if state.full => Some((0, ErrorKind::StorageFull)),
             planned => planned,
         };
+        state.failures += u64::from(fault.is_some());
         let stored = fault.map_or(bytes.len(), |(stored, _)| stored.min(bytes.len()));
         let now = &mut state.content(first)?.now;
         let from = usize::try_from(offset).map_err(|_| ErrorKind::InvalidInput)?;
@@ -142,6 +182,7 @@ impl Memory {
     pub(super) fn sync(&self, first: u64) -> io::Result<()> {
         let mut state = self.state();
         if let Some(kind) = state.syncs.pop_front() {
+            state.failures += 1;
             return Err(kind.into());
         }
         state.syncs_done += 1;

@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
 use metrics::{counter, gauge, histogram};
+use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
 use super::line::{FRAME_BYTES_MAX, GENESIS, HashText, encode};
@@ -17,6 +18,7 @@ use super::medium::{Medium, Segment};
 use super::recover::Recovered;
 use super::writer::{AppendError, Entry, Message, OnFatal, Settings, Shared, Trouble, Written};
 use super::{BATCH_BYTES_MAX, JournalError, Position};
+use crate::ledger::simulated::Pace;
 
 /// While unhealthy, the disk is tried this often even without commits.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
@@ -73,12 +75,54 @@ impl Scribe {
         let mut entries = Vec::new();
         while let Some(first) = self.next(receiver) {
             let mut pings = Vec::new();
-            collect(first, receiver, &mut entries, &mut pings);
+            collect(first, receiver, BATCH_BYTES_MAX, &mut entries, &mut pings);
             if !entries.is_empty() && !self.commit(&mut entries) {
                 return;
             }
             pings.into_iter().for_each(|pong| pong());
         }
+        self.ended(alarm);
+    }
+
+    /// The same as [`Scribe::run`] as a task: between write and sync passes the time that the machine takes for it.
+    pub(super) async fn run_paced(mut self, receiver: Receiver<Message>, bell: Arc<Notify>, pace: Pace) {
+        let alarm = PanicAlarm(Arc::clone(&self.shared), Arc::clone(&self.settings.on_fatal));
+        let mut entries = Vec::new();
+        loop {
+            let first = match receiver.try_recv() {
+                Ok(first) => first,
+                Err(TryRecvError::Disconnected) => break,
+                Err(TryRecvError::Empty) if self.shared.trouble().is_none() => {
+                    bell.notified().await;
+                    continue;
+                }
+                Err(TryRecvError::Empty) => {
+                    if tokio::time::timeout(PROBE_EVERY, bell.notified()).await.is_err() && !self.try_again()
+                    {
+                        break;
+                    }
+                    continue;
+                }
+            };
+            let mut pings = Vec::new();
+            collect(first, &receiver, pace.batch_bytes, &mut entries, &mut pings);
+            if !entries.is_empty() {
+                let mut written = Vec::with_capacity(entries.len());
+                let mut outcome = self.write(&entries, &mut written);
+                if outcome.is_ok() {
+                    tokio::time::sleep((pace.sync)()).await;
+                    outcome = self.sync(&written);
+                }
+                if !self.answer(&mut entries, written, outcome) {
+                    return;
+                }
+            }
+            pings.into_iter().for_each(|pong| pong());
+        }
+        self.ended(alarm);
+    }
+
+    fn ended(&self, alarm: PanicAlarm) {
         self.shared.trouble().get_or_insert(Trouble::Closed);
         drop(alarm);
     }
@@ -92,22 +136,39 @@ impl Scribe {
             match receiver.recv_timeout(PROBE_EVERY) {
                 Ok(message) => return Some(message),
                 Err(RecvTimeoutError::Disconnected) => return None,
-                Err(RecvTimeoutError::Timeout) => match self.probe() {
-                    Ok(()) => self.healthy(),
-                    Err(Failure::Undone(error)) => self.unhealthy(error),
-                    Err(Failure::Fatal(reason)) => {
-                        self.fatal(&reason);
-                        return None;
-                    }
-                },
+                Err(RecvTimeoutError::Timeout) if self.try_again() => {}
+                Err(RecvTimeoutError::Timeout) => return None,
             }
         }
+    }
+
+    /// Probes the disk and remembers how it is. False ends the thread.
+    fn try_again(&mut self) -> bool {
+        match self.probe() {
+            Ok(()) => self.healthy(),
+            Err(Failure::Undone(error)) => self.unhealthy(error),
+            Err(Failure::Fatal(reason)) => {
+                self.fatal(&reason);
+                return false;
+            }
+        }
+        true
     }
 
     /// Writes, syncs and answers. False ends the thread.
     fn commit(&mut self, entries: &mut Vec<Entry>) -> bool {
         let mut written = Vec::with_capacity(entries.len());
-        let outcome = self.write(entries, &mut written);
+        let outcome = self.write(entries, &mut written).and_then(|()| self.sync(&written));
+        self.answer(entries, written, outcome)
+    }
+
+    /// Tells every caller how its line fared. False ends the thread.
+    fn answer(
+        &mut self,
+        entries: &mut Vec<Entry>,
+        written: Vec<Written>,
+        outcome: Result<(), Failure>,
+    ) -> bool {
         let count = entries.len();
         self.shared.waiting.fetch_sub(count, Ordering::AcqRel);
         gauge!("auditshield_journal_queue_depth").set(self.shared.waiting.load(Ordering::Acquire) as f64);
@@ -139,6 +200,7 @@ impl Scribe {
         }
     }
 
+    /// Hands the lines to the system in one write; they count only once [`Scribe::sync`] has returned.
     fn write(&mut self, entries: &[Entry], written: &mut Vec<Written>) -> Result<(), Failure> {
         let batch = self.next_seq;
         let tail = match self.tail.take() {
@@ -167,12 +229,18 @@ impl Scribe {
         if let Err(error) = tail.segment.write_all_at(&self.bytes, tail.len) {
             return Err(tail.undo(&error));
         }
+        Ok(())
+    }
+
+    /// Makes what was just written durable, and goes on behind it.
+    fn sync(&mut self, written: &[Written]) -> Result<(), Failure> {
+        let (Some(tail), Some(last)) = (&mut self.tail, written.last()) else { return Ok(()) };
         failpoint!("journal.appended_before_sync");
         let began = Instant::now();
         tail.segment.sync().map_err(|error| Failure::Fatal(format!("fdatasync: {error}")))?;
         histogram!("auditshield_journal_sync_seconds").record(began.elapsed().as_secs_f64());
         tail.len += self.bytes.len() as u64;
-        (self.next_seq, self.prev) = (seq, prev);
+        (self.next_seq, self.prev) = (last.seq + 1, last.hash);
         Ok(())
     }
 
@@ -264,6 +332,7 @@ fn outcome_of(error: &io::Error) -> AppendError {
 fn collect(
     first: Message,
     receiver: &Receiver<Message>,
+    batch_bytes: usize,
     entries: &mut Vec<Entry>,
     pings: &mut Vec<Box<dyn FnOnce() + Send>>,
 ) {
@@ -278,7 +347,7 @@ fn collect(
             Ok(Message::Ping(pong)) => pings.push(pong),
             Err(TryRecvError::Empty | TryRecvError::Disconnected) => return,
         }
-        if bytes >= BATCH_BYTES_MAX {
+        if bytes >= batch_bytes {
             return;
         }
         message = receiver.try_recv();

@@ -162,7 +162,10 @@ impl<'a> Lines<'a> {
         self.buffer.drain(..self.start);
         self.start = 0;
         let held = self.buffer.len();
-        self.buffer.resize(held + READ_BYTES, 0);
+        // Small segments are many where they rotate early: no megabyte is cleared for a few lines.
+        let rest = self.segment.size()?.saturating_sub(self.offset + held as u64);
+        let room = usize::try_from(rest).unwrap_or(READ_BYTES).clamp(1, READ_BYTES);
+        self.buffer.resize(held + room, 0);
         let read = self.segment.read_at(&mut self.buffer[held..], self.offset + held as u64);
         self.buffer.truncate(held + *read.as_ref().unwrap_or(&0));
         self.ended = read? == 0;

@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 
 use metrics::gauge;
+use tokio::sync::Notify;
 use tracing::error;
 
 use super::line::{FRAME_BYTES_MAX, HashText};
@@ -13,6 +13,11 @@ use super::medium::Medium;
 use super::recover::Recovered;
 use super::scribe::Scribe;
 use super::{JournalError, LINE_BYTES_MAX, Position, QUEUE_COMMITS_MAX};
+use crate::ledger::simulated::Pace;
+use crate::ledger::worker::Worker;
+
+/// The same as [`QUEUE_COMMITS_MAX`] on a simulated machine, which starts again and again.
+const QUEUE_COMMITS_SIMULATED_MAX: usize = 256;
 
 /// Called once, from the writer thread, when the process must exit.
 pub type OnFatal = Arc<dyn Fn(&str) + Send + Sync>;
@@ -80,7 +85,9 @@ pub enum Trouble {
 pub struct Writer {
     sender: Mutex<Option<SyncSender<Message>>>,
     shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Mutex<Option<Worker>>,
+    /// Rings at every message, for a writer that is a task.
+    bell: Option<Arc<Notify>>,
 }
 
 /// What handle and thread both see.
@@ -103,14 +110,29 @@ impl Writer {
     /// # Errors
     /// IO while opening the tail or starting the thread.
     pub fn start(medium: Medium, recovered: &Recovered, settings: Settings) -> Result<Writer, JournalError> {
+        Self::start_at(medium, recovered, settings, None)
+    }
+
+    /// Starts a thread, or with a pace a task of the current runtime.
+    pub(crate) fn start_at(
+        medium: Medium,
+        recovered: &Recovered,
+        settings: Settings,
+        pace: Option<Pace>,
+    ) -> Result<Writer, JournalError> {
         let shared = Arc::new(Shared::default());
         shared.last_seq.store(recovered.chain.next_seq - 1, Ordering::Release);
         let scribe = Scribe::open(medium, recovered, settings, Arc::clone(&shared))?;
-        let (sender, receiver) = sync_channel(QUEUE_COMMITS_MAX);
-        let builder = std::thread::Builder::new().name("journal".into());
-        let thread = builder.spawn(move || scribe.run(&receiver)).map_err(JournalError::io("thread"))?;
+        let room = if pace.is_some() { QUEUE_COMMITS_SIMULATED_MAX } else { QUEUE_COMMITS_MAX };
+        let (sender, receiver) = sync_channel(room);
+        let bell = pace.is_some().then(Arc::<Notify>::default);
+        let thread = match pace.zip(bell.clone()) {
+            None => Worker::thread("journal", move || scribe.run(&receiver)),
+            Some((pace, bell)) => Ok(Worker::task(scribe.run_paced(receiver, bell, pace))),
+        };
+        let thread = Mutex::new(Some(thread.map_err(JournalError::io("thread"))?));
         gauge!("auditshield_journal_healthy").set(1.0);
-        Ok(Writer { sender: Mutex::new(Some(sender)), shared, thread: Mutex::new(Some(thread)) })
+        Ok(Writer { sender: Mutex::new(Some(sender)), shared, thread, bell })
     }
 
     /// Hands a line over. Never blocks: the caller bounds what is in flight by [`QUEUE_COMMITS_MAX`].
@@ -147,15 +169,32 @@ impl Writer {
 
     /// Writes what waits and ends the thread. Blocks.
     pub fn close(&self) {
-        drop(self.sender.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if thread.is_some_and(|thread| thread.join().is_err()) {
+        if self.shut().is_some_and(|thread| !thread.join()) {
             error!("the journal's thread had panicked");
+        }
+    }
+
+    /// Takes no further message; what waits is still written. The worker, to wait for.
+    pub(crate) fn shut(&self) -> Option<Worker> {
+        drop(self.sender.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.ring();
+        self.thread.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn ring(&self) {
+        if let Some(bell) = &self.bell {
+            bell.notify_one();
         }
     }
 
     /// Gives the message back if nobody takes it.
     fn send(&self, message: Message) -> Option<Message> {
+        let left = self.offer(message);
+        self.ring();
+        left
+    }
+
+    fn offer(&self, message: Message) -> Option<Message> {
         match &*self.sender.lock().unwrap_or_else(PoisonError::into_inner) {
             None => Some(message),
             Some(sender) => sender.try_send(message).err().map(|error| match error {

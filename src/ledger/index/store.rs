@@ -1,0 +1,104 @@
+//! What the index is written to: sled, or a table in memory that the simulation sets back at a crash.
+//!
+//! Why an enum and not a trait: two stores, both ours, with the same atomic batches.
+
+use std::ops::RangeInclusive;
+
+use sled::IVec;
+
+use super::memory::Memory;
+
+/// The open store.
+#[derive(Clone)]
+pub(crate) enum Store {
+    /// The folder `index`.
+    Sled(sled::Db),
+    /// A table of the simulation.
+    Memory(Memory),
+}
+
+/// Writes that happen together or not at all; of two to one key the later counts.
+#[derive(Debug, Default)]
+pub(crate) struct Batch(Vec<(IVec, Option<IVec>)>);
+
+/// Keys in ascending order, readable from both ends.
+pub(crate) type Keys = Box<dyn DoubleEndedIterator<Item = sled::Result<IVec>>>;
+
+impl Batch {
+    /// Writes a key.
+    pub(crate) fn insert(&mut self, key: impl Into<IVec>, value: impl Into<IVec>) {
+        self.0.push((key.into(), Some(value.into())));
+    }
+
+    /// Removes a key.
+    pub(crate) fn remove(&mut self, key: impl Into<IVec>) {
+        self.0.push((key.into(), None));
+    }
+}
+
+impl Store {
+    /// The value of a key.
+    pub(crate) fn get(&self, key: impl AsRef<[u8]>) -> sled::Result<Option<IVec>> {
+        match self {
+            Store::Sled(db) => db.get(key),
+            Store::Memory(memory) => memory.get(key.as_ref()),
+        }
+    }
+
+    /// Writes a batch.
+    pub(crate) fn apply(&self, batch: Batch) -> sled::Result<()> {
+        match self {
+            Store::Sled(db) => {
+                let mut writes = sled::Batch::default();
+                for (key, value) in batch.0 {
+                    match value {
+                        Some(value) => writes.insert(key, value),
+                        None => writes.remove(key),
+                    }
+                }
+                db.apply_batch(writes)
+            }
+            Store::Memory(memory) => memory.apply(batch.0),
+        }
+    }
+
+    /// The keys of a range.
+    pub(crate) fn keys(&self, range: RangeInclusive<Vec<u8>>) -> Keys {
+        match self {
+            Store::Sled(db) => Box::new(db.range(range).keys()),
+            Store::Memory(memory) => Box::new(memory.keys(&range).into_iter().map(Ok)),
+        }
+    }
+
+    /// The keys that begin with `prefix`.
+    pub(crate) fn keys_under(&self, prefix: &[u8]) -> Keys {
+        match self {
+            Store::Sled(db) => Box::new(db.scan_prefix(prefix).keys()),
+            Store::Memory(memory) => Box::new(memory.keys_under(prefix).into_iter().map(Ok)),
+        }
+    }
+
+    /// Everything.
+    pub(crate) fn iter(&self) -> Box<dyn Iterator<Item = sled::Result<(IVec, IVec)>>> {
+        match self {
+            Store::Sled(db) => Box::new(db.iter()),
+            Store::Memory(memory) => Box::new(memory.entries().into_iter().map(Ok)),
+        }
+    }
+
+    /// Whether it holds anything at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        match self {
+            Store::Sled(db) => db.is_empty(),
+            Store::Memory(memory) => memory.entries().is_empty(),
+        }
+    }
+
+    /// Hands everything to the kernel.
+    pub(crate) fn flush(&self) -> sled::Result<()> {
+        match self {
+            Store::Sled(db) => db.flush().map(|_| ()),
+            Store::Memory(_) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,437 @@
+//! What people, CinetPay and bad luck do to the daemon, one act at a time.
+
+use std::sync::Arc;
+
+use auditshield::actors::{AskError, Orders, Receipt};
+use auditshield::domain::decide::{Refusal, digest_text};
+use auditshield::domain::event::{Decision, Event, Request};
+use auditshield::domain::input::{Input, Notice, Purchase};
+use auditshield::domain::payment::Payment;
+use auditshield::domain::values::{
+    Attempt, Buyer, Claimed, Currency, Email, Lang, Money, OrderId, TransactionId,
+};
+use auditshield::ledger::{CommitError, Ledger};
+
+use crate::short;
+use crate::world::{Phase, Sold, State, World};
+
+/// One thing that happens at its time.
+#[derive(Debug, Clone)]
+pub enum Act {
+    /// A buyer orders, or asks again with the same key.
+    Buy(Box<Purchase>, u32),
+    /// The buyer goes on with an order whose page did not open.
+    Repeat(OrderId, u32),
+    /// Something becomes of a transaction at CinetPay.
+    Pay(TransactionId, Outcome),
+    /// CinetPay notifies.
+    Webhook(TransactionId, [u8; 32], u32),
+    /// Somebody sends an old notification again.
+    Replay,
+    /// The link's button.
+    Download,
+    /// A person does something to an order.
+    Admin,
+    /// A second writer tries to commit for an order.
+    Impostor,
+    /// Bad luck.
+    Trouble,
+    /// The disk has room again.
+    Room,
+    /// The index can be written again.
+    IndexWell,
+    /// The judge compares.
+    Look,
+    /// Trouble is over.
+    Calm,
+}
+
+/// What becomes of a payment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Accepted,
+    OtherAmount,
+    OtherCurrency,
+    Refused,
+    /// Nothing yet, but CinetPay notifies.
+    StillPending,
+}
+
+/// What acts need of the running daemon.
+#[derive(Clone)]
+pub struct Shop {
+    pub world: Arc<World>,
+    pub orders: Orders,
+    pub ledger: Ledger,
+}
+
+/// Counts an ask as open until it is answered or dropped.
+struct Asking<'a>(&'a World);
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.with(|s| s.asks_open = s.asks_open.saturating_sub(1));
+    }
+}
+
+impl Shop {
+    /// Does one act of somebody outside.
+    pub async fn act(self, act: Act) {
+        match act {
+            Act::Buy(purchase, tries) => self.buy(purchase, tries).await,
+            Act::Repeat(order, tries) => {
+                let answer = self.ask(order, Input::Repeat).await;
+                self.billed(order, answer, tries);
+            }
+            Act::Webhook(transaction, digest, tries) => self.notify(transaction, digest, tries).await,
+            Act::Download => self.download().await,
+            Act::Admin => self.administer().await,
+            Act::Impostor => self.intrude().await,
+            Act::Pay(transaction, outcome) => self.world.with(|s| s.pay(transaction, outcome)),
+            Act::Replay => self.world.with(State::replay),
+            Act::Trouble | Act::Room | Act::IndexWell | Act::Look | Act::Calm => {}
+        }
+    }
+
+    async fn ask(&self, order: OrderId, input: Input) -> Result<Receipt, AskError> {
+        let name = name_of(&input);
+        let _asking = Asking(&self.world);
+        self.world.with(|s| {
+            s.asks_open += 1;
+            s.note(format!("ask {} {name}", short(order)));
+        });
+        let answer = self.orders.submit(order, input).await;
+        if self.world.with(|s| s.dead.is_some()) {
+            return std::future::pending().await;
+        }
+        self.world.with(|s| {
+            let text = match &answer {
+                Ok(receipt) => format!("{} {}", receipt.payment.status_name(), receipt.duplicate),
+                Err(why) => {
+                    s.count(refusal_of(why));
+                    format!("{why:?}")
+                }
+            };
+            s.note(format!("answer {} {name}: {text}", short(order)));
+        });
+        answer
+    }
+
+    async fn buy(&self, purchase: Box<Purchase>, tries: u32) {
+        let world = &self.world;
+        let now = world.with(|s| s.clock());
+        let key = purchase.request.as_ref().map(|request| request.key.clone());
+        let known = match &key {
+            Some(key) => match self.ledger.find_key(key, now) {
+                Ok(known) => known.map(|(order, _)| order),
+                Err(why) => return world.with(|s| s.violate(format!("a key cannot be looked up: {why}"))),
+            },
+            None => None,
+        };
+        let order = world.with(|s| s.order_for(known, key, &purchase));
+        let answer = match self.ask(order, Input::Buy(purchase.clone())).await {
+            Err(AskError::Refused(Refusal::Exists)) => self.ask(order, Input::Repeat).await,
+            answer => answer,
+        };
+        let again = answer.is_err() && purchase.request.is_some() && tries > 0;
+        self.billed(order, answer, 0);
+        world.with(|s| {
+            if again {
+                let wait = s.chance.buyers.between(100, 20_000);
+                s.plan(wait, Act::Buy(purchase, tries - 1));
+                s.count("purchase repeated with its key");
+            }
+        });
+    }
+
+    fn billed(&self, order: OrderId, answer: Result<Receipt, AskError>, tries: u32) {
+        self.world.with(|s| match answer {
+            Ok(receipt) => {
+                // An order that ended without a page has none to offer: the shop says so.
+                let Some(url) = receipt.payment.payment_url.clone() else { return };
+                s.bought(order, &url);
+                let page = TransactionId { order, attempt: receipt.payment.attempt };
+                s.script(page);
+            }
+            Err(AskError::NotOpened(_) | AskError::Busy | AskError::Late) if tries > 0 => {
+                let wait = s.chance.buyers.between(100, 30_000);
+                s.plan(wait, Act::Repeat(order, tries - 1));
+            }
+            Err(_) => {}
+        });
+        self.world.pass("dies after a purchase was answered");
+    }
+
+    async fn notify(&self, transaction: TransactionId, digest: [u8; 32], tries: u32) {
+        let order = transaction.order;
+        let notice = Notice { attempt: transaction.attempt, digest };
+        let answer = self.ask(order, Input::Notify(notice)).await;
+        self.world.with(|s| match answer {
+            Ok(receipt) => s.acknowledged(order, &digest, receipt.duplicate),
+            Err(AskError::Refused(Refusal::UnknownOrder)) => s.denied(order),
+            Err(AskError::Refused(why)) => s.violate(format!("a notification was refused: {why}")),
+            Err(_) if tries > 0 && s.chance.cinetpay.one_in(2) => {
+                let wait = s.chance.cinetpay.between(100, 60_000);
+                s.plan(wait, Act::Webhook(transaction, digest, tries - 1));
+                s.count("webhook repeated by CinetPay");
+            }
+            Err(_) => s.count("webhook lost"),
+        });
+        self.world.pass("dies after a notification was answered");
+    }
+
+    async fn download(&self) {
+        let Some((order, link)) = self.world.with(|s| {
+            let mailed: Vec<_> = s.mails.iter().filter_map(|(o, m)| Some((*o, m.last()?.link))).collect();
+            (!mailed.is_empty()).then(|| s.chance.buyers.pick(&mailed))
+        }) else {
+            return;
+        };
+        if let Ok(receipt) = self.ask(order, Input::Download { link }).await {
+            self.world.with(|s| {
+                s.catch_up();
+                let paid = receipt.payment.status_name() == "PAID";
+                let told = s.books.orders.get(&order).map_or(0, |told| {
+                    told.history.iter().filter(|event| event.kind() == "DOWNLOADED").count()
+                });
+                if !paid || told == 0 {
+                    s.violate(format!("a file of {} was served and should not be", short(order)));
+                }
+                s.count("download");
+            });
+        }
+    }
+
+    async fn administer(&self) {
+        let Some((order, input)) = self.world.with(|s| {
+            let all: Vec<OrderId> = s.sold.keys().copied().collect();
+            let order = (!all.is_empty()).then(|| s.chance.buyers.pick(&all))?;
+            let by = Decision { by: "admin".to_owned(), note: String::new() };
+            let sold = s.sold.get_mut(&order)?;
+            let input = match s.chance.buyers.below(12) {
+                0..=2 => Input::Verify,
+                3..=5 => Input::Resend(by),
+                6..=8 => {
+                    sold.approvals += 1;
+                    Input::Approve(by)
+                }
+                9 => {
+                    sold.rejections += 1;
+                    Input::Reject(by)
+                }
+                10 => Input::Revoke(by),
+                _ => Input::Refund(by),
+            };
+            Some((order, input))
+        }) else {
+            return;
+        };
+        let name = name_of(&input);
+        if self.ask(order, input).await.is_ok() {
+            self.world.with(|s| s.count(name));
+        }
+    }
+
+    /// A commit that does not continue the stored version must be refused, whoever brings it.
+    async fn intrude(&self) {
+        let Some(stale) = self.world.with(|s| {
+            let all: Vec<Payment> = s.books.orders.values().map(|told| told.payment.clone()).collect();
+            (!all.is_empty()).then(|| {
+                let place = s.chance.trouble.below(all.len() as u64);
+                all[usize::try_from(place).unwrap()].clone()
+            })
+        }) else {
+            return;
+        };
+        let by = Decision { by: "impostor".to_owned(), note: String::new() };
+        let events = [Event::Note { by, resend: None }];
+        let now = self.world.with(|s| s.clock());
+        let outcome = self.ledger.commit(&stale, &events, now).await;
+        self.world.with(|s| match outcome {
+            Err(CommitError::Conflict) => s.count("stale commit refused"),
+            Err(_) => {}
+            Ok(_) => s.violate(format!("a stale commit for {} was taken", short(stale.id))),
+        });
+    }
+}
+
+impl State {
+    /// The order of a key, or a new one.
+    fn order_for(&mut self, known: Option<OrderId>, key: Option<String>, purchase: &Purchase) -> OrderId {
+        let claimed = key.as_ref().and_then(|key| self.claims.get(key).copied());
+        let order = known.or(claimed).unwrap_or_else(|| {
+            let chance = u128::from(self.chance.buyers.number());
+            OrderId::new(self.clock(), chance)
+        });
+        if let Some(key) = key {
+            self.claims.insert(key, order);
+        }
+        if std::mem::take(&mut self.poison.first) {
+            self.poison.orders.insert(order, u32::MAX);
+        }
+        self.sold.entry(order).or_insert_with(|| Sold {
+            purchase: purchase.clone(),
+            answered: false,
+            sent: Default::default(),
+            heard: Default::default(),
+            must_settle: false,
+            unsure: 0,
+            checks: 0,
+            approvals: 0,
+            rejections: 0,
+        });
+        order
+    }
+
+    /// A new buyer.
+    pub fn purchase(&mut self, n: u64) -> Box<Purchase> {
+        let c = &mut self.chance.buyers;
+        let (amount, currency) =
+            c.pick(&[(500, Currency::Xof), (15_000, Currency::Xof), (1_000, Currency::Xaf)]);
+        let request =
+            (!c.one_in(3)).then(|| Request { key: format!("{n:064x}"), fingerprint: "f".to_owned() });
+        Box::new(Purchase {
+            product: "kit".to_owned(),
+            tier: "one".to_owned(),
+            price: Money::price(amount, currency).unwrap(),
+            buyer: Buyer {
+                email: Email::parse(&format!("buyer{n}@example.ci")).unwrap(),
+                name: None,
+                phone: None,
+                lang: Lang::Fr,
+            },
+            request,
+        })
+    }
+
+    /// The buyer sees the page: what he will do there, and what CinetPay will say about it.
+    fn script(&mut self, page: TransactionId) {
+        if !self.scripted.insert((page.order, page.attempt.number())) {
+            return;
+        }
+        let top = self.knobs.chaos_ms.min(120_000);
+        let c = &mut self.chance.cinetpay;
+        let (first, second) = (c.skewed(50, top), c.skewed(50, top));
+        let script: &[Outcome] = match c.below(16) {
+            0 => &[],
+            1 => &[Outcome::StillPending],
+            2 => &[Outcome::OtherAmount],
+            3 => &[Outcome::OtherCurrency],
+            4 => &[Outcome::Refused],
+            5 => &[Outcome::Refused, Outcome::Accepted],
+            6 | 7 => &[Outcome::StillPending, Outcome::Accepted],
+            8 => &[Outcome::StillPending, Outcome::Refused],
+            _ => &[Outcome::Accepted],
+        };
+        if script.is_empty() {
+            self.count("abandoned page");
+        }
+        let mut at = first;
+        for outcome in script {
+            self.plan(at, Act::Pay(page, *outcome));
+            at += second;
+        }
+        if self.chance.cinetpay.one_in(2) {
+            let after = at + self.chance.cinetpay.skewed(1, 60_000);
+            self.plan(after, Act::Download);
+        }
+    }
+
+    /// CinetPay's truth changes, and it notifies: never, once or several times, in any order.
+    fn pay(&mut self, page: TransactionId, outcome: Outcome) {
+        let key = (page.order, page.attempt.number());
+        let Some(transaction) = self.transactions.get_mut(&key) else { return };
+        let price = transaction.price;
+        let paid =
+            |amount, currency| Phase::Accepted(Claimed { amount: Some(amount), currency: Some(currency) });
+        let other = if price.currency() == Currency::Xof { Currency::Xaf } else { Currency::Xof };
+        let phase = match outcome {
+            Outcome::Accepted => paid(price.amount(), price.currency()),
+            Outcome::OtherAmount => paid(price.amount() - 5, price.currency()),
+            Outcome::OtherCurrency => paid(price.amount(), other),
+            Outcome::Refused => Phase::Refused,
+            Outcome::StillPending => Phase::Waiting,
+        };
+        transaction.was_refused |= outcome == Outcome::Refused;
+        transaction.was_mismatched |= matches!(outcome, Outcome::OtherAmount | Outcome::OtherCurrency);
+        let changes = transaction.phase != phase;
+        transaction.phase = phase;
+        self.note(format!("pay {} {outcome:?}", short(page.order)));
+        if changes {
+            self.changed(page.order);
+        }
+        self.count(match outcome {
+            Outcome::Accepted => "paid",
+            Outcome::OtherAmount | Outcome::OtherCurrency => "paid otherwise",
+            Outcome::Refused => "refused at CinetPay",
+            Outcome::StillPending => "webhook while pending",
+        });
+        self.send_notices(page);
+    }
+
+    fn send_notices(&mut self, page: TransactionId) {
+        let c = &mut self.chance.cinetpay;
+        let copies = c.pick(&[0, 0, 1, 1, 1, 1, 2, 5]);
+        let mut digest = [0; 32];
+        digest.chunks_mut(8).for_each(|part| part.copy_from_slice(&c.number().to_be_bytes()));
+        let delays: Vec<u64> = (0..copies).map(|_| c.skewed(0, 20_000)).collect();
+        if copies == 0 {
+            self.count("webhook never sent");
+        }
+        if copies > 1 {
+            self.count("webhook sent several times");
+        }
+        if let Some(sold) = self.sold.get_mut(&page.order) {
+            sold.sent.insert(digest_text(&digest));
+        }
+        self.notices.push((page, digest));
+        for delay in delays {
+            // Copies of the same instant meet in the order's mailbox.
+            let delay = if self.chance.cinetpay.one_in(3) { delay / 1_000 * 1_000 } else { delay };
+            self.plan(delay, Act::Webhook(page, digest, 3));
+        }
+    }
+
+    fn replay(&mut self) {
+        if self.notices.is_empty() {
+            return;
+        }
+        let (page, digest) = self.chance.cinetpay.pick(&self.notices);
+        self.count("old notification replayed");
+        self.plan(0, Act::Webhook(page, digest, 0));
+        if self.chance.cinetpay.one_in(4) {
+            // One for an order that nobody ever made.
+            let stranger = OrderId::new(self.clock(), u128::from(self.chance.cinetpay.number()));
+            let page = TransactionId { order: stranger, attempt: Attempt::FIRST };
+            self.count("webhook for an unknown order");
+            self.plan(0, Act::Webhook(page, digest, 0));
+        }
+    }
+}
+
+fn name_of(input: &Input) -> &'static str {
+    match input {
+        Input::Buy(_) => "buy",
+        Input::Repeat => "repeat",
+        Input::Notify(_) => "notify",
+        Input::Download { .. } => "download",
+        Input::Verify => "admin verifies",
+        Input::Resend(_) => "admin resends",
+        Input::Approve(_) => "admin approves",
+        Input::Reject(_) => "admin rejects",
+        Input::Refund(_) => "admin refunds",
+        Input::Revoke(_) => "admin revokes",
+        Input::Report(_) => "report",
+    }
+}
+
+fn refusal_of(why: &AskError) -> &'static str {
+    match why {
+        AskError::Busy => "refused: too busy",
+        AskError::Gone => "refused: the actor died",
+        AskError::Late => "refused: too late",
+        AskError::NoRoom => "refused: no room",
+        AskError::Refused(_) => "refused: business",
+        AskError::NotOpened(_) => "refused: no page",
+    }
+}

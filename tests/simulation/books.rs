@@ -1,0 +1,134 @@
+//! The journal as an outsider reads it: bytes that a power cut would leave, their hash chain, and what they amount to.
+
+use std::collections::BTreeMap;
+
+use auditshield::domain::event::{Event, Stored};
+use auditshield::domain::payment::{Link, Payment};
+use auditshield::domain::values::{OrderId, Timestamp};
+use auditshield::ledger::simulated::Journal;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+#[derive(Deserialize)]
+struct Written {
+    seq: u64,
+    prev: String,
+    at: Timestamp,
+    order: OrderId,
+    version: u32,
+    events: Vec<Stored>,
+    hash: String,
+}
+
+/// An order as its lines tell it.
+#[derive(Debug, Clone)]
+pub struct Told {
+    pub payment: Payment,
+    pub history: Vec<Event>,
+    /// Every link that was ever valid, without its count of downloads.
+    pub links: Vec<Link>,
+}
+
+/// One line, taken in.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub seq: u64,
+    pub order: OrderId,
+    pub at: Timestamp,
+    pub before: Option<Told>,
+    pub events: Vec<Event>,
+    hash: String,
+}
+
+/// All durable lines so far.
+#[derive(Debug, Clone, Default)]
+pub struct Books {
+    pub orders: BTreeMap<OrderId, Told>,
+    hashes: Vec<String>,
+    /// What was read of each segment.
+    read: BTreeMap<u64, Vec<u8>>,
+}
+
+impl Books {
+    /// Takes in what has become durable since the last time.
+    pub fn catch_up(&mut self, journal: &Journal) -> Result<Vec<Entry>, String> {
+        let mut entries = Vec::new();
+        for first in journal.segments() {
+            let from = self.read.get(&first).map_or(0, Vec::len);
+            let bytes = journal.durable(first, from);
+            let Some(end) = bytes.iter().rposition(|byte| *byte == b'\n') else { continue };
+            for line in bytes[..end].split(|byte| *byte == b'\n') {
+                let entry = self.take(line).map_err(|why| format!("segment {first}: {why}"))?;
+                entries.push(entry);
+            }
+            self.read.entry(first).or_default().extend_from_slice(&bytes[..=end]);
+        }
+        Ok(entries)
+    }
+
+    /// After a restart: what was durable before must still be there, byte for byte; then what is new.
+    pub fn reread(&mut self, journal: &Journal) -> Result<Vec<Entry>, String> {
+        for (first, bytes) in &self.read {
+            if !journal.bytes(*first).starts_with(bytes) {
+                return Err(format!("segment {first}: lines that were durable are gone or changed"));
+            }
+        }
+        self.catch_up(journal)
+    }
+
+    pub fn lines(&self) -> u64 {
+        self.hashes.len() as u64
+    }
+
+    fn take(&mut self, line: &[u8]) -> Result<Entry, String> {
+        let text = String::from_utf8_lossy(line);
+        let written: Written = serde_json::from_slice(line).map_err(|why| format!("{why}: {text:?}"))?;
+        let covered = text.rsplit_once(",\"hash\":").map(|(covered, _)| covered).unwrap_or_default();
+        let hash = hex::encode(Sha256::digest(covered.as_bytes()));
+        if hash != written.hash {
+            return Err(format!("line {}: its hash is wrong", written.seq));
+        }
+        let genesis = "0".repeat(64);
+        let prev = self.hashes.last().unwrap_or(&genesis);
+        if written.seq != self.lines() + 1 || *prev != written.prev {
+            return Err(format!("line {} does not continue line {}", written.seq, self.lines()));
+        }
+        let events: Vec<Event> = written.events.into_iter().map(|stored| stored.event).collect();
+        let before = self.orders.get(&written.order).cloned();
+        let old = before.as_ref().map(|told| &told.payment);
+        let payment = Payment::evolve(old, written.order, &events, written.at)
+            .map_err(|why| format!("line {} does not fold: {why}", written.seq))?;
+        if payment.version != written.version {
+            return Err(format!("line {}: version {}", written.seq, written.version));
+        }
+        let mut told = before.clone().unwrap_or(Told {
+            payment: payment.clone(),
+            history: Vec::new(),
+            links: Vec::new(),
+        });
+        told.history.extend(events.iter().cloned());
+        if let Some(sale) = payment.sale() {
+            let link = plain(&sale.link);
+            if !told.links.contains(&link) {
+                told.links.push(link);
+            }
+        }
+        told.payment = payment;
+        self.orders.insert(written.order, told);
+        self.hashes.push(hash.clone());
+        let Written { seq, order, at, .. } = written;
+        Ok(Entry { seq, order, at, before, events, hash })
+    }
+}
+
+impl Entry {
+    pub fn text(&self) -> String {
+        let kinds: Vec<&str> = self.events.iter().map(Event::kind).collect();
+        format!("line {} {} {} {}", self.seq, crate::short(self.order), kinds.join("+"), &self.hash[..8])
+    }
+}
+
+/// A link without what changes while it lives.
+pub fn plain(link: &Link) -> Link {
+    Link { downloads: 0, revoked: false, ..link.clone() }
+}

@@ -1,0 +1,281 @@
+//! The daemon's two boundaries to the network, played by the world.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use auditshield::domain::input::{Acceptance, Verdict};
+use auditshield::domain::values::{OrderId, TransactionId};
+use auditshield::ports::{Letter, Mailer, OpenRequest, Opened, PortFuture, Posted, Provider};
+use tokio::time::sleep;
+
+use crate::INJECTED;
+use crate::world::{Phase, State, Transaction, World};
+
+pub struct Port(pub Arc<World>);
+
+/// What becomes of one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Well,
+    Panics,
+    /// Never reached.
+    Unreached,
+    /// Done there, but nobody hears of it.
+    Unheard,
+    /// 429.
+    Throttled(u64),
+    /// An answer without sense: `answered` or not.
+    Nonsense(bool),
+    /// A plain no.
+    No,
+}
+
+/// Counts a call as open until it is answered or dropped.
+struct Open<'a>(&'a World, fn(&mut State) -> &mut usize);
+
+impl<'a> Open<'a> {
+    fn begin(world: &'a World, counter: fn(&mut State) -> &mut usize) -> Self {
+        world.with(|s| *counter(s) += 1);
+        Open(world, counter)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.with(|s| {
+            let open = (self.1)(s);
+            *open = open.saturating_sub(1);
+        });
+    }
+}
+
+/// A question about an order that may come back with an older truth.
+struct Checking<'a>(&'a World, OrderId);
+
+impl<'a> Checking<'a> {
+    fn begin(world: &'a World, order: OrderId) -> Self {
+        world.with(|s| s.asked_about(order, 1));
+        Checking(world, order)
+    }
+}
+
+impl Drop for Checking<'_> {
+    fn drop(&mut self) {
+        self.0.with(|s| s.asked_about(self.1, -1));
+    }
+}
+
+fn millis(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+impl State {
+    fn asked_about(&mut self, order: OrderId, change: i32) {
+        if let Some(sold) = self.sold.get_mut(&order) {
+            sold.checks = sold.checks.saturating_add_signed(change);
+        }
+    }
+
+    /// How long there and back take, and what happens on the way.
+    fn call_fate(&mut self) -> (u64, u64, Fate) {
+        if self.poison.cinetpay > 0 {
+            self.poison.cinetpay -= 1;
+            self.mishaps += 1;
+            self.count("panic in a call to CinetPay");
+            return (0, 0, Fate::Panics);
+        }
+        let trouble = self.knobs.network && !self.calm;
+        let out = self.outage.cinetpay_until > self.now();
+        let top = self.knobs.network_ms;
+        let c = &mut self.chance.cinetpay;
+        let (there, back) = (c.between(0, top), c.between(0, top));
+        if !trouble {
+            return (there, back, Fate::Well);
+        }
+        if out {
+            let fate = if c.one_in(2) { Fate::Unreached } else { Fate::Unheard };
+            self.count("CinetPay out of reach");
+            return (there, back, fate);
+        }
+        let (name, fate, back) = match c.below(16) {
+            0 => ("CinetPay slower than the errand's time", Fate::Unheard, 10_000_000),
+            1 => ("CinetPay 429", Fate::Throttled(c.between(1, 120)), back),
+            2 => ("CinetPay without sense", Fate::Nonsense(false), back),
+            3 => ("CinetPay with a code that says nothing", Fate::Nonsense(true), back),
+            4 => ("CinetPay not reached", Fate::Unreached, back),
+            5 => ("CinetPay says no", Fate::No, back),
+            _ => return (there, back, Fate::Well),
+        };
+        self.count(name);
+        (there, back, fate)
+    }
+
+    /// The transaction is opened at CinetPay, unless it exists.
+    fn open_transaction(&mut self, request: &OpenRequest) -> Opened {
+        let key = (request.transaction.order, request.transaction.attempt.number());
+        let url = format!("https://pay.example/{}", request.transaction);
+        self.money_may_be_asked(request);
+        if self.transactions.contains_key(&key) {
+            self.count("transaction number used twice");
+            return Opened::Refused { reason: "620".to_owned() };
+        }
+        let transaction = Transaction {
+            price: request.price,
+            url: url.clone(),
+            phase: Phase::Waiting,
+            was_refused: false,
+            was_mismatched: false,
+        };
+        self.transactions.insert(key, transaction);
+        Opened::Page { payment_url: url, payment_token: "token".to_owned() }
+    }
+
+    fn answer(&self, transaction: TransactionId) -> Verdict {
+        match self.transactions.get(&(transaction.order, transaction.attempt.number())).map(|t| &t.phase) {
+            None => Verdict::Unknown { code: "http 404".to_owned(), answered: true, retry_after: None },
+            Some(Phase::Waiting) => Verdict::Pending { code: "662".to_owned() },
+            Some(Phase::Refused) => Verdict::Refused { code: "627".to_owned() },
+            Some(Phase::Accepted(claimed)) => Verdict::Accepted(Acceptance {
+                claimed: *claimed,
+                provider_tx_id: Some(format!("MP{transaction}")),
+                payment_method: Some("OM".to_owned()),
+            }),
+        }
+    }
+}
+
+impl Provider for Port {
+    fn open(&self, request: OpenRequest) -> PortFuture<'_, Opened> {
+        Box::pin(async move {
+            let world = &*self.0;
+            let (there, back, fate) = world.with(State::call_fate);
+            assert!(fate != Fate::Panics, "{INJECTED}: opening a page");
+            let _open = Open::begin(world, |s| &mut s.calls_open);
+            sleep(millis(there)).await;
+            if world.with(|s| s.dead.is_some()) {
+                return pending().await;
+            }
+            let text = format!("open {} {fate:?}", crate::short(request.transaction.order));
+            let answer = match fate {
+                Fate::Unreached => Opened::NotSent { reason: "connect".to_owned() },
+                Fate::No => Opened::Refused { reason: "608".to_owned() },
+                Fate::Throttled(_) => Opened::Refused { reason: "429".to_owned() },
+                Fate::Well => world.with(|s| s.open_transaction(&request)),
+                Fate::Unheard | Fate::Nonsense(_) | Fate::Panics => {
+                    world.with(|s| s.open_transaction(&request));
+                    Opened::Ambiguous { reason: "read".to_owned() }
+                }
+            };
+            world.with(|s| s.note(format!("{text} {}", request.transaction.attempt.number())));
+            world.pass("dies after a page was opened");
+            sleep(millis(back)).await;
+            if world.with(|s| s.dead.is_some()) { pending().await } else { answer }
+        })
+    }
+
+    fn check(&self, transaction: TransactionId) -> PortFuture<'_, Verdict> {
+        Box::pin(async move {
+            let world = &*self.0;
+            let order = transaction.order;
+            let (there, back, fate) = world.with(State::call_fate);
+            assert!(fate != Fate::Panics, "{INJECTED}: checking");
+            let _open = Open::begin(world, |s| &mut s.calls_open);
+            let _checking = Checking::begin(world, order);
+            sleep(millis(there)).await;
+            let unknown = |code: &str, answered, retry_after| Verdict::Unknown {
+                code: code.to_owned(),
+                answered,
+                retry_after,
+            };
+            let answer = match fate {
+                Fate::Well | Fate::No => world.with(|s| s.answer(transaction)),
+                Fate::Unreached | Fate::Unheard | Fate::Panics => unknown("timeout", false, None),
+                Fate::Throttled(seconds) => unknown("429", true, Some(Duration::from_secs(seconds))),
+                Fate::Nonsense(answered) => unknown("624", answered, None),
+            };
+            let attempt = transaction.attempt.number();
+            world.with(|s| s.note(format!("check {} {attempt} {fate:?}", crate::short(order))));
+            sleep(millis(back)).await;
+            if world.with(|s| s.dead.is_some()) {
+                return pending().await;
+            }
+            world.pass("dies after a check was answered");
+            answer
+        })
+    }
+}
+
+impl Mailer for Port {
+    fn send(&self, letter: Letter) -> PortFuture<'_, Posted> {
+        Box::pin(async move {
+            let world = &*self.0;
+            let (there, back, fate) = world.with(State::mail_fate);
+            assert!(fate != Fate::Panics, "{INJECTED}: sending a mail");
+            let _open = Open::begin(world, |s| &mut s.mails_open);
+            sleep(millis(there)).await;
+            if world.with(|s| s.dead.is_some()) {
+                return pending().await;
+            }
+            let answer = match fate {
+                Fate::Unreached => Posted::Unavailable { reason: "connect".to_owned() },
+                Fate::Throttled(_) | Fate::Nonsense(_) => Posted::Unavailable { reason: "451".to_owned() },
+                Fate::No => {
+                    world.with(|s| s.count("mail refused for good"));
+                    Posted::Refused { reason: "550".to_owned() }
+                }
+                Fate::Well => {
+                    world.with(|s| s.mail_taken(&letter));
+                    Posted::Accepted
+                }
+                Fate::Unheard | Fate::Panics => {
+                    world.with(|s| s.mail_taken(&letter));
+                    Posted::Unavailable { reason: "read".to_owned() }
+                }
+            };
+            world.with(|s| s.note(format!("mail {} {fate:?}", crate::short(letter.order))));
+            world.pass("dies after a mail was taken");
+            sleep(millis(back)).await;
+            if world.with(|s| s.dead.is_some()) {
+                return pending().await;
+            }
+            if answer == Posted::Accepted {
+                world.with(|s| s.mail_answered(letter.order));
+            }
+            answer
+        })
+    }
+}
+
+impl State {
+    fn mail_fate(&mut self) -> (u64, u64, Fate) {
+        if self.poison.mail > 0 {
+            self.poison.mail -= 1;
+            self.mishaps += 1;
+            self.count("panic in a call to the mail server");
+            return (0, 0, Fate::Panics);
+        }
+        let trouble = self.knobs.network && !self.calm;
+        let out = self.outage.mail_until > self.now();
+        let top = self.knobs.network_ms;
+        let c = &mut self.chance.mail;
+        let (there, back) = (c.between(0, top), c.between(0, top));
+        if !trouble {
+            return (there, back, Fate::Well);
+        }
+        if out {
+            self.count("mail server out of reach");
+            return (there, back, Fate::Unreached);
+        }
+        let (name, fate, back) = match c.below(12) {
+            0 => ("mail taken, answer later than the errand's time", Fate::Unheard, 10_000_000),
+            1 => ("mail taken, answer lost", Fate::Unheard, back),
+            2 => ("mail 4xx", Fate::Nonsense(true), back),
+            3 => ("mail server not reached", Fate::Unreached, back),
+            4 if c.one_in(2) => ("mail 5xx", Fate::No, back),
+            _ => return (there, back, Fate::Well),
+        };
+        self.count(name);
+        (there, back, fate)
+    }
+}
