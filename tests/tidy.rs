@@ -54,6 +54,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("askama", &["http/", "adapters/"]),
     ("clap", &["cli/", "simulator/settings.rs"]),
     ("comfy_table", &["cli/"]),
+    ("indicatif", &["cli/"]),
     ("anstream", &["cli/", "app.rs", "app/"]),
     ("toml", &["config/"]),
     ("dotenvy", &["config/"]),

@@ -11,6 +11,7 @@ use metrics::counter;
 use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
+use super::backup::was_interrupted;
 use super::embedded::{Embedded, UNINDEXED_COMMITS_MAX};
 use super::index::guard::{Folder, Sled};
 use super::index::indexer::{Indexer, IndexerState};
@@ -28,6 +29,7 @@ const REPLAY_LINES_MAX: usize = 1024;
 pub(super) fn open(options: OpenOptions) -> Result<Embedded, OpenError> {
     let store = &options.folder;
     std::fs::create_dir_all(store).map_err(folder_error(store))?;
+    whole(store)?;
     let lock = lock(store)?;
     let medium = Medium::Disk(store.join("journal"));
     let folder = Folder::of(store);
@@ -71,6 +73,11 @@ pub(super) fn lock(store: &Path) -> Result<File, OpenError> {
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse(store.to_owned())),
         Err(TryLockError::Error(source)) => Err(OpenError::Folder { path, source }),
     }
+}
+
+/// Refuses a store that a restoration has not finished: it would look like a first start.
+pub(super) fn whole(store: &Path) -> Result<(), OpenError> {
+    if was_interrupted(store) { Err(OpenError::Restoring(store.to_owned())) } else { Ok(()) }
 }
 
 pub(super) fn folder_error(path: &Path) -> impl FnOnce(std::io::Error) -> OpenError {

@@ -5,8 +5,10 @@
 
 mod cinetpay_client;
 mod contract;
+mod golden;
 mod hostile;
 mod ledger;
+mod ledger_tools;
 mod mailbox;
 mod orders;
 mod process;

@@ -3,6 +3,7 @@
 //! Why one tree with key prefixes: a sled batch is atomic per tree. Why lazily written: its CPU, not the disk, was
 //! the bottleneck; what is not in it yet is read from the overlay.
 
+pub(crate) mod compare;
 pub(crate) mod guard;
 pub(crate) mod indexer;
 pub(crate) mod keys;
@@ -165,6 +166,18 @@ impl Index {
             }
         }
         Ok(counts)
+    }
+
+    /// Whether it has this key.
+    pub(crate) fn holds(&self, key: &[u8]) -> Result<bool, IndexError> {
+        Ok(self.db.contains_key(key)?)
+    }
+
+    /// Every key and value, in order.
+    pub(crate) fn entries(
+        &self,
+    ) -> impl Iterator<Item = Result<(sled::IVec, sled::IVec), IndexError>> + use<> {
+        self.db.iter().map(|entry| Ok(entry?))
     }
 
     /// Whether it holds anything at all.
