@@ -44,6 +44,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("hyper_util", &["http/", "simulator/"]),
     ("ractor", &["actors/"]),
     ("sled", &["ledger/"]),
+    ("rustix", &["ledger/"]),
     ("tokio_postgres", &["ledger/"]),
     ("postcard", &["ledger/"]),
     ("reqwest", &["adapters/", "simulator/mod.rs", "simulator/notify.rs"]),

@@ -89,15 +89,16 @@ pub fn verify(store: &Path, progress: &mut dyn FnMut(u64)) -> Result<Report, Ope
         if line.seq % PROGRESS_LINES == 0 {
             progress(bytes);
         }
-        last =
-            Some(Applied { seq: line.seq, position, hash: String::from_utf8_lossy(&line.hash).into_owned() });
+        last = Some((line.seq, position, line.hash));
         if let Err(reason) = fold(&mut orders, line.seq, line.body, position) {
             report.find(format!("ligne {0}: {reason} / line {0}: {reason}", line.seq));
         }
         Ok(())
     });
+    let mut whole = false;
     match walked {
         Ok(walked) => {
+            whole = walked.damage.is_none();
             (report.lines, report.segments, report.bytes) = (walked.lines, walked.segments, walked.bytes);
             report.head = walked.head;
             if let Some(damage) = walked.damage {
@@ -114,22 +115,43 @@ pub fn verify(store: &Path, progress: &mut dyn FnMut(u64)) -> Result<Report, Ope
             report.find(format!("{id}: {violation}"));
         }
     }
-    let folder = Folder::of(store);
-    if closed.is_some() && folder.path().exists() && folder.was_closed() {
-        report.index_compared = true;
-        match folder.open() {
-            Sled::Open(db) => {
-                let mut find = |finding| report.find(finding);
-                compare(&Index::new(db), &orders, last.as_ref(), &mut find);
-            }
-            Sled::Locked | Sled::Broken => {
-                report.find(
-                    "l'index ne s'ouvre pas / the index does not open (auditshield ledger rebuild)".into(),
-                );
-            }
-        }
+    // What a damaged journal gives says nothing about the index.
+    if whole && closed.is_some() {
+        let last = last.map(|(seq, position, hash)| Applied {
+            seq,
+            position,
+            hash: String::from_utf8_lossy(&hash).into_owned(),
+        });
+        index(store, &orders, last.as_ref(), &mut report);
     }
     Ok(report)
+}
+
+/// Compares the index of a store that nobody has open with the journal's orders.
+fn index(store: &Path, orders: &HashMap<OrderId, Order>, last: Option<&Applied>, report: &mut Report) {
+    let folder = Folder::of(store);
+    if !folder.path().exists() || folder.lost_power() {
+        return;
+    }
+    report.index_compared = folder.was_closed();
+    match folder.open() {
+        Sled::Open(db) if report.index_compared => {
+            compare(&Index::new(db), orders, last, &mut |finding| report.find(finding));
+        }
+        // A daemon that was killed leaves an index that may be behind, but never one that is ahead.
+        Sled::Open(db) => {
+            let (seq, path) = (report.lines, store.join("journal"));
+            if let Ok(Some(applied)) = Index::new(db).applied()
+                && applied.seq > seq
+            {
+                report.find(JournalError::Behind { path, last: seq, applied: applied.seq }.to_string());
+            }
+        }
+        Sled::Locked | Sled::Broken => {
+            report
+                .find("l'index ne s'ouvre pas / the index does not open (auditshield ledger rebuild)".into());
+        }
+    }
 }
 
 /// The lock, if nobody has it and the store was ever open. Verification never makes files.

@@ -259,6 +259,16 @@ impl Ledger {
         store.health()
     }
 
+    /// Free bytes on the store's disk, as far as this user may fill it.
+    ///
+    /// # Errors
+    /// The system's answer.
+    pub fn free_bytes(&self) -> std::io::Result<u64> {
+        let Ledger::Embedded(store) = self;
+        let disk = rustix::fs::statvfs(store.folder.store())?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+
     /// A round trip through the writer thread: answers behind everything that waits.
     ///
     /// # Errors

@@ -5,6 +5,11 @@
 
 mod cinetpay_client;
 mod contract;
+mod damage;
+mod damage_index;
+mod disk_faults;
+mod disk_mounts;
+mod disk_tools;
 mod golden;
 mod hostile;
 mod ledger;

@@ -73,6 +73,8 @@ pub(crate) struct World {
     pub(crate) mailbox: Mailbox,
     pub(crate) client: Client,
     pub(crate) settings: BTreeMap<String, String>,
+    /// A command that runs the daemon, such as strace with its arguments; empty for none.
+    pub(crate) wrapper: Vec<String>,
     folder: tempfile::TempDir,
     child: Option<Child>,
 }
@@ -109,6 +111,8 @@ impl World {
             ("AUDITSHIELD_MAIL__URL", format!("smtp://{}?tls=none", mailbox.addr())),
             ("AUDITSHIELD_MAIL__FROM", "boutique@example.com".to_owned()),
             ("AUDITSHIELD_LIMITS__BUY_PER_MINUTE", "0".to_owned()),
+            // Tests on small disks want to see them full.
+            ("AUDITSHIELD_STORE__FREE_MIB_MIN", "0".to_owned()),
             ("AUDITSHIELD_SECRET_KEY", SECRET_KEY.to_owned()),
         ]
         .into_iter()
@@ -122,7 +126,7 @@ impl World {
             .build()
             .unwrap();
         let (shop, admin) = (format!("http://{shop}"), format!("http://{admin}"));
-        Self { shop, admin, cinetpay, mailbox, client, settings, folder, child: None }
+        Self { shop, admin, cinetpay, mailbox, client, settings, wrapper: Vec::new(), folder, child: None }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -132,7 +136,10 @@ impl World {
     /// Runs the program with these arguments; everything it says goes into the file `said`.
     pub(crate) fn launch(&self, arguments: &[&str], said: &Path) -> Child {
         let file = File::options().append(true).create(true).open(said).unwrap();
-        Command::new(binary())
+        let program: Vec<std::ffi::OsString> =
+            self.wrapper.iter().map(Into::into).chain([binary().into_os_string()]).collect();
+        Command::new(&program[0])
+            .args(&program[1..])
             .args(arguments)
             .current_dir(self.folder.path())
             .env_clear()
@@ -173,7 +180,7 @@ impl World {
         }
     }
 
-    async fn is_ready(&self) -> bool {
+    pub(crate) async fn is_ready(&self) -> bool {
         let asked = self.client.get(format!("{}/readyz", self.shop)).timeout(READY_WAIT).send().await;
         if asked.as_ref().is_err_and(reqwest::Error::is_timeout) {
             println!("/readyz did not answer within {READY_WAIT:?}");
@@ -204,6 +211,17 @@ impl World {
         self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_none())
     }
 
+    /// The exit code, if the daemon has ended by itself; a signal's end is -1.
+    pub(crate) fn ended_with(&mut self) -> Option<i32> {
+        let status = self.child.as_mut().unwrap().try_wait().unwrap()?;
+        Some(status.code().unwrap_or(-1))
+    }
+
+    /// Lets go of a daemon that has ended.
+    pub(crate) fn forget(&mut self) {
+        self.child.take().unwrap().wait().unwrap();
+    }
+
     /// Everything all daemons of this world have said.
     pub(crate) fn said(&self) -> String {
         std::fs::read_to_string(self.path("said")).unwrap_or_default()
@@ -232,10 +250,15 @@ impl World {
 
     /// Posts a genuine notification about `transaction`.
     pub(crate) async fn notify(&self, transaction: &str) -> StatusCode {
+        self.try_notify(transaction).await.unwrap()
+    }
+
+    /// The same; none without an answer.
+    pub(crate) async fn try_notify(&self, transaction: &str) -> Option<StatusCode> {
         let (form, token) = notice(transaction);
         let request = self.client.post(format!("{}/payment/callback/", self.shop)).header("x-token", token);
         let request = request.header("content-type", "application/x-www-form-urlencoded").body(form);
-        request.send().await.unwrap().status()
+        request.send().await.ok().map(|answer| answer.status())
     }
 
     pub(crate) async fn get(&self, url: &str) -> (StatusCode, String) {

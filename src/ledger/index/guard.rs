@@ -40,6 +40,11 @@ impl Folder {
         Folder { store: store.to_owned() }
     }
 
+    /// The store's folder.
+    pub(crate) fn store(&self) -> &Path {
+        &self.store
+    }
+
     /// sled's folder.
     pub(crate) fn path(&self) -> PathBuf {
         self.store.join("index")

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use metrics::gauge;
 use tracing::{error, warn};
 
 use super::overlay::Overlay;
@@ -89,8 +88,6 @@ impl Indexer {
         if let Some(last) = changes.last() {
             self.state.applied_seq.store(last.applied.seq, Ordering::Release);
         }
-        let applied = self.state.applied_seq.load(Ordering::Acquire);
-        gauge!("auditshield_index_lag").set(self.journal.last_seq().saturating_sub(applied) as f64);
         Ok(())
     }
 

@@ -18,6 +18,8 @@ mod verify;
 mod writer;
 
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod tests;
 
 use std::path::PathBuf;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::memory::{Fault, Memory};
 use super::*;
 
-fn settings(fatal: &Arc<AtomicUsize>, segment_bytes: u64) -> Settings {
+pub(super) fn settings(fatal: &Arc<AtomicUsize>, segment_bytes: u64) -> Settings {
     let fatal = Arc::clone(fatal);
     let on_fatal = move |_: &str| {
         fatal.fetch_add(1, Ordering::SeqCst);
@@ -34,7 +34,7 @@ fn body(text: &str) -> Vec<u8> {
 }
 
 /// Appends while the writer is held back, so that all go into one batch.
-fn append_batch(writer: &Writer, bodies: &[&str]) -> Vec<Result<Written, AppendError>> {
+pub(super) fn append_batch(writer: &Writer, bodies: &[&str]) -> Vec<Result<Written, AppendError>> {
     let (held, release) = (Arc::new(Mutex::new(())), Arc::new(Mutex::new(())));
     let guard = release.lock().unwrap();
     let (gate, (entered, wait)) = (Arc::clone(&release), channel());
@@ -54,7 +54,7 @@ fn append_batch(writer: &Writer, bodies: &[&str]) -> Vec<Result<Written, AppendE
     receiver.iter().collect()
 }
 
-fn append(writer: &Writer, text: &str) -> Result<Written, AppendError> {
+pub(super) fn append(writer: &Writer, text: &str) -> Result<Written, AppendError> {
     let (sender, receiver) = channel();
     writer.append(Entry { body: body(text), done: Box::new(move |outcome| sender.send(outcome).unwrap()) });
     receiver.recv().unwrap()

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::line::latest_batch_in;
 use super::medium::Medium;
-use super::segments::{Chain, Damage, scan};
+use super::segments::{Chain, Damage, rest, scan};
 use super::{JournalError, OnLine};
 
 /// Damage is looked at again this often: a running daemon may just be writing there. Writing moves on, damage stays …
@@ -75,6 +76,11 @@ fn segment(
         };
         let found = scan(medium, first, chain, &mut once)?;
         let Err(damage) = &found else { return Ok(found) };
+        let remains = rest(medium, first, damage.offset).map_err(JournalError::io(damage.path.as_path()))?;
+        if latest_batch_in(&remains).is_some_and(|batch| batch > damage.seq) {
+            // Behind what is being written nothing can stand yet.
+            return Ok(found);
+        }
         same = if place.replace(damage.offset) == Some(damage.offset) { same + 1 } else { 0 };
         if same >= RETRIES_MAX || look >= LOOKS_MAX {
             return Ok(found);
