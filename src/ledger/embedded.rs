@@ -2,18 +2,21 @@
 
 use std::fs::File;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::index::guard::Folder;
 use super::index::indexer::IndexerState;
 use super::index::overlay::Overlay;
 use super::index::{Change, Index, status_place};
-use super::journal::{self, AppendError, Applied, Entry, Medium, Trouble, Writer, Written, read_line};
+use super::journal::{
+    self, AppendError, Applied, Entry, Medium, OnFatal, Trouble, Writer, Written, read_line,
+};
 use super::record::{Line, Located, Snapshot, decode_body, encode_body};
 use super::{CommitError, Committed, Health, LedgerError};
 use crate::domain::event::Event;
@@ -22,6 +25,8 @@ use crate::domain::values::{OrderId, Timestamp};
 
 /// Commits that may be on their way, from the queue to sled.
 pub(super) const UNINDEXED_COMMITS_MAX: usize = journal::QUEUE_COMMITS_MAX - 64;
+/// How long the index may take to write what waits when the store is closed.
+const INDEX_CLOSE_MAX: Duration = Duration::from_secs(15);
 /// A commit waits this long for its turn before it is refused.
 const PERMIT_WAIT_MAX: Duration = Duration::from_secs(5);
 
@@ -33,7 +38,10 @@ pub struct Embedded {
     pub(super) index: RwLock<Option<Index>>,
     pub(super) overlay: Arc<Overlay>,
     pub(super) indexer: Arc<IndexerState>,
-    pub(super) thread: Mutex<Option<JoinHandle<()>>>,
+    /// The index's thread, and what tells that it has ended.
+    pub(super) thread: Mutex<Option<(JoinHandle<()>, Receiver<()>)>>,
+    /// Ends the process.
+    pub(super) on_fatal: OnFatal,
     pub(super) permits: Arc<Semaphore>,
     pub(super) folder: Folder,
     /// Held for as long as the store is open.
@@ -94,7 +102,10 @@ impl Embedded {
         let permit = match tokio::time::timeout(PERMIT_WAIT_MAX, permit).await {
             Ok(Ok(permit)) => permit,
             Ok(Err(_)) => return Err(CommitError::Closed),
-            Err(_) => return Err(CommitError::NoRoom),
+            Err(_) => {
+                self.judge_index();
+                return Err(CommitError::NoRoom);
+            }
         };
         if !self.overlay.lock().in_flight.insert(next.id) {
             return Err(CommitError::Conflict);
@@ -190,11 +201,27 @@ impl Embedded {
         }
     }
 
+    /// No commit gets through any more because the index does not keep up: if it never will, the process restarts.
+    fn judge_index(&self) {
+        if self.indexer.is_stuck() && self.journal.trouble().is_none() {
+            error!("the index hangs although the disk has room: restarting to rebuild it");
+            (self.on_fatal)("the index hangs");
+        }
+    }
+
     pub(super) fn close(&self) {
         self.permits.close();
         self.journal.close();
         self.overlay.close();
-        let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some((thread, ends)) = thread else { return };
+        if ends.recv_timeout(INDEX_CLOSE_MAX) == Err(RecvTimeoutError::Timeout) {
+            // sled waits for a write that failed. Nothing is lost: the next start replays the journal. Its handle is
+            // left alone, since letting go of it would wait as well.
+            warn!("the index does not end; the next start brings it up to date");
+            std::mem::forget(self.index.write().unwrap_or_else(PoisonError::into_inner).take());
+            return;
+        }
         let ended = thread.join().is_ok();
         let level = self.indexer.applied_seq.load(Ordering::Acquire) == self.journal.last_seq();
         if ended && level && self.journal.trouble() == Some(Trouble::Closed) {
@@ -215,7 +242,7 @@ impl Drop for Embedded {
         self.journal.close();
         self.overlay.close();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if thread.is_some_and(|thread| thread.join().is_err()) {
+        if thread.is_some_and(|(thread, _)| thread.join().is_err()) {
             warn!("the index's thread had panicked");
         }
     }

@@ -46,10 +46,15 @@ pub(super) fn open(options: OpenOptions) -> Result<Embedded, OpenError> {
         overlay: Arc::clone(&overlay),
         state: Arc::clone(&state),
         journal: Arc::clone(&journal),
-        on_fatal: options.on_fatal,
+        on_fatal: Arc::clone(&options.on_fatal),
     };
     let builder = std::thread::Builder::new().name("index".into());
-    let thread = builder.spawn(move || indexer.run()).map_err(folder_error(store))?;
+    let (ends, ended) = std::sync::mpsc::channel();
+    let run = move || {
+        let _ends: std::sync::mpsc::Sender<()> = ends;
+        indexer.run();
+    };
+    let thread = builder.spawn(run).map_err(folder_error(store))?;
     info!(last_seq = journal.last_seq(), "the ledger is open");
     Ok(Embedded {
         medium,
@@ -57,7 +62,8 @@ pub(super) fn open(options: OpenOptions) -> Result<Embedded, OpenError> {
         index: RwLock::new(Some(index)),
         overlay,
         indexer: state,
-        thread: Mutex::new(Some(thread)),
+        thread: Mutex::new(Some((thread, ended))),
+        on_fatal: options.on_fatal,
         permits: Arc::new(Semaphore::new(UNINDEXED_COMMITS_MAX)),
         folder,
         lock: Mutex::new(Some(lock)),
@@ -165,7 +171,9 @@ fn level(
     if applied.is_none() && used {
         note_rebuild("it is empty although the journal is not");
     }
-    index.survey(thorough).map_err(in_doubt)?;
+    if thorough {
+        index.read_all().map_err(in_doubt)?;
+    }
     let mut replay = Replay { index, orders: HashMap::new(), changes: Vec::new() };
     let recovered = journal::recover(medium, applied.as_ref(), &mut |line, position| {
         let receiver = |reason| JournalError::Receiver { seq: line.seq, reason };
@@ -176,7 +184,7 @@ fn level(
         other => Refused::Journal(other),
     })?;
     replay.flush().map_err(Refused::Index)?;
-    let counts = index.survey(false).map_err(in_doubt)?;
+    let counts = index.counts().map_err(in_doubt)?;
     Ok((recovered, counts))
 }
 

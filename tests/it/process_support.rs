@@ -217,6 +217,26 @@ impl World {
         Some(status.code().unwrap_or(-1))
     }
 
+    /// Whether it ends within the usual patience.
+    pub(crate) async fn ends(&mut self) -> bool {
+        let begun = Instant::now();
+        while self.ended_with().is_none() {
+            if begun.elapsed() > PATIENCE {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        true
+    }
+
+    /// The threads of a daemon that hangs, and the system call each is in.
+    pub(crate) fn threads(&self) -> String {
+        let folder = format!("/proc/{}/task", self.child.as_ref().unwrap().id());
+        let tasks = std::fs::read_dir(folder).unwrap().map(|task| task.unwrap().path());
+        let read = |path: PathBuf| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+        tasks.map(|task| format!("{} {}\n", read(task.join("comm")), read(task.join("syscall")))).collect()
+    }
+
     /// Lets go of a daemon that has ended.
     pub(crate) fn forget(&mut self) {
         self.child.take().unwrap().wait().unwrap();

@@ -148,16 +148,19 @@ impl Index {
         })
     }
 
-    /// Counts the orders of each status. With `thorough`, every key and value is read first.
-    pub(crate) fn survey(&self, thorough: bool) -> Result<[u64; STATUSES], IndexError> {
-        if thorough {
-            for entry in self.db.iter() {
-                let (key, value) = entry?;
-                if key.first() == Some(&keys::ORDER) {
-                    decode_snapshot(&value)?;
-                }
+    /// Reads every key and value, to know that sled can.
+    pub(crate) fn read_all(&self) -> Result<(), IndexError> {
+        for entry in self.entries() {
+            let (key, value) = entry?;
+            if key.first() == Some(&keys::ORDER) {
+                decode_snapshot(&value)?;
             }
         }
+        Ok(())
+    }
+
+    /// Counts the orders of each status.
+    pub(crate) fn counts(&self) -> Result<[u64; STATUSES], IndexError> {
         let mut counts = [0; STATUSES];
         for (place, count) in counts.iter_mut().enumerate() {
             for key in self.db.scan_prefix(keys::status(place)).keys() {

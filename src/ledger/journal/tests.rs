@@ -43,7 +43,8 @@ pub(super) fn append_batch(writer: &Writer, bodies: &[&str]) -> Vec<Result<Writt
         entered.send(()).unwrap();
         drop(gate.lock().unwrap());
     }));
-    wait.recv().unwrap();
+    // A writer that has ended drops the ping.
+    let _ = wait.recv();
     let (sender, receiver) = channel();
     for text in bodies {
         let sender = sender.clone();
@@ -51,13 +52,16 @@ pub(super) fn append_batch(writer: &Writer, bodies: &[&str]) -> Vec<Result<Writt
         writer.append(Entry { body: body(text), done });
     }
     drop((sender, guard));
-    receiver.iter().collect()
+    let mut outcomes: Vec<_> = receiver.iter().collect();
+    // What a writer that ends still holds is dropped: its fate is unknown.
+    outcomes.resize_with(bodies.len(), || Err(AppendError::Fatal));
+    outcomes
 }
 
 pub(super) fn append(writer: &Writer, text: &str) -> Result<Written, AppendError> {
     let (sender, receiver) = channel();
     writer.append(Entry { body: body(text), done: Box::new(move |outcome| sender.send(outcome).unwrap()) });
-    receiver.recv().unwrap()
+    receiver.recv().unwrap_or(Err(AppendError::Fatal))
 }
 
 fn seqs(memory: &Memory) -> Vec<(u64, u64)> {
