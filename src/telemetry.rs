@@ -69,6 +69,7 @@ pub const METRICS: &[(Kind, &str, &str)] = &[
     (Kind::Gauge, "auditshield_journal_queue_depth", "Commits that wait for the writer."),
     (Kind::Gauge, "auditshield_journal_healthy", "1 while the journal can commit."),
     (Kind::Gauge, "auditshield_index_lag", "Journal lines not yet in the index."),
+    (Kind::Gauge, "auditshield_store_free_bytes", "Free room on the store's disk."),
     (Kind::Counter, "auditshield_index_rebuilds_total", "Times the index was made anew."),
 ];
 

@@ -179,7 +179,10 @@ pub(super) fn deps(config: &Config, built: Built, limiters: &Limiters) -> Deps {
             download: gate(&limiters.download),
             login: gate(&limiters.login),
         },
-        settings: crate::http::Settings { allowed_origins: config.server.allowed_origins.clone() },
+        settings: crate::http::Settings {
+            allowed_origins: config.server.allowed_origins.clone(),
+            free_bytes_min: config.free_bytes_min,
+        },
         admin_token: AdminToken::new(config.admin.token.expose().to_owned()),
         readiness: built.readiness,
         metrics: built.metrics,
@@ -248,6 +251,12 @@ pub(super) fn scrape(ledger: Ledger, limiters: Limiters, render: Metrics) -> Met
         }
         let health = ledger.health();
         metrics::gauge!("auditshield_ledger_can_commit").set(f64::from(u8::from(health.can_commit)));
+        // Both as they are now: an index that stopped being written pushes nothing.
+        let lag = health.last_seq.saturating_sub(health.applied_seq);
+        metrics::gauge!("auditshield_index_lag").set(lag as f64);
+        if let Ok(free) = ledger.free_bytes() {
+            metrics::gauge!("auditshield_store_free_bytes").set(free as f64);
+        }
         render()
     })
 }

@@ -5,6 +5,7 @@ mod daemon;
 mod ledger;
 mod orders;
 mod output;
+mod progress;
 mod simulator;
 
 #[cfg(test)]

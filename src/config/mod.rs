@@ -43,6 +43,8 @@ pub struct Config {
     pub cinetpay: Cinetpay,
     /// Where the journal lives.
     pub store: Store,
+    /// Free bytes on the store's disk below which no orders are taken; 0 = no limit.
+    pub free_bytes_min: u64,
     /// What is for sale.
     pub catalog: CatalogFile,
     /// The mail server.

@@ -14,6 +14,9 @@ use super::{
     LogFormat, Server, Store, Verify, authority, catalog, mail,
 };
 
+const BYTES_PER_MIB: u64 = 1024 * 1024;
+/// A tebibyte of free room is more than anybody wants to keep.
+const MIB_MAX: u64 = 1024 * 1024;
 /// Where `auditshield simulator` listens.
 const SANDBOX_API: &str = "http://127.0.0.1:8020";
 /// CinetPay's checkout v2.
@@ -41,6 +44,7 @@ pub(super) fn config(reader: &Reader<'_>) -> Option<Config> {
         }
     }
     let store = store(reader);
+    let free_bytes_min = reader.number("store.free_mib_min", 0..=MIB_MAX) * BYTES_PER_MIB;
     let catalog = catalog_file(reader);
     let mail = mail::read(reader, production);
     let download = Download {
@@ -58,6 +62,7 @@ pub(super) fn config(reader: &Reader<'_>) -> Option<Config> {
         admin: admin?,
         cinetpay: cinetpay?,
         store: store?,
+        free_bytes_min,
         catalog: catalog?,
         mail: mail?,
         download,

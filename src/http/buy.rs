@@ -82,6 +82,9 @@ async fn post(site: &Arc<Site>, call: &mut Call, product: &Product, tier: &Tier)
     if let Err(problem) = site.deps.pass(&site.deps.gates.buy, call) {
         return problem.answer(call);
     }
+    if let Err(problem) = room(site) {
+        return problem.answer(call);
+    }
     let fields = match fields(call).await {
         Ok(fields) => fields,
         Err(problem) => return problem.answer(call),
@@ -94,6 +97,22 @@ async fn post(site: &Arc<Site>, call: &mut Call, product: &Product, tier: &Tier)
         Ok(receipt) => bill(call, &receipt),
         Err(problem) if call.accepts_html() => form(call, product, tier, &fields, Some(&problem)),
         Err(problem) => problem.answer(call),
+    }
+}
+
+/// Refuses new orders while the disk runs full: what is left is for what was already sold.
+fn room(site: &Site) -> Result<(), Problem> {
+    let least = site.deps.settings.free_bytes_min;
+    if least == 0 {
+        return Ok(());
+    }
+    // A disk that cannot be asked is the journal's to judge, not ours.
+    match site.deps.ledger.free_bytes() {
+        Ok(free) if free < least => {
+            tracing::debug!(free, least, "no orders are taken: the disk runs full");
+            Err(Problem::unavailable())
+        }
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 

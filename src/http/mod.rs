@@ -155,6 +155,8 @@ pub struct Gates {
 pub struct Settings {
     /// Origins whose scripts may buy with `fetch()`, such as `https://shop.example`.
     pub allowed_origins: Vec<String>,
+    /// Free bytes on the store's disk below which no orders are taken; 0 = no limit.
+    pub free_bytes_min: u64,
 }
 
 /// The admin token. It cannot be printed.

@@ -153,7 +153,10 @@ async fn stage() -> Stage {
             download: Arc::clone(&open),
             login: open,
         },
-        settings: Settings { allowed_origins: vec!["https://shop.example".to_owned()] },
+        settings: Settings {
+            allowed_origins: vec!["https://shop.example".to_owned()],
+            ..Settings::default()
+        },
         admin_token: AdminToken::new(TOKEN.to_owned()),
         readiness: Arc::default(),
         metrics: Arc::new(|| "auditshield_up 1\n".to_owned()),

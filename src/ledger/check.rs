@@ -6,10 +6,11 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::index::Index;
+use super::index::compare::compare;
 use super::index::guard::{Folder, Sled};
-use super::journal::{JournalError, Medium, walk};
-use super::open::{discard, folder_error, lock, open_index};
-use super::record::decode_body;
+use super::journal::{Applied, JournalError, Medium, Position, walk};
+use super::open::{discard, folder_error, lock, open_index, whole};
+use super::record::{Located, decode_body};
 use super::{LedgerError, OpenError};
 use crate::domain::event::Event;
 use crate::domain::invariants::violations;
@@ -56,15 +57,19 @@ impl Report {
     }
 }
 
+/// An order as the journal tells it.
 #[derive(Default)]
-struct Order {
-    payment: Option<Payment>,
+pub(super) struct Order {
+    pub(super) payment: Option<Payment>,
     history: Vec<Event>,
+    /// Where its lines stand.
+    pub(super) lines: Vec<Located>,
     broken: bool,
 }
 
 /// Walks the whole journal, read-only: chain, hashes, order of events, invariants of each order. A daemon may have
-/// the store open meanwhile; if none has, the index is compared too. `progress` is told the lines so far. Blocks.
+/// the store open meanwhile; if none has, the index is compared too, every key of it. `progress` is told the bytes
+/// looked at so far. Blocks.
 ///
 /// # Errors
 /// IO and missing segments; damage is a finding.
@@ -72,22 +77,28 @@ pub fn verify(store: &Path, progress: &mut dyn FnMut(u64)) -> Result<Report, Ope
     if !store.is_dir() {
         return Err(folder_error(store)(std::io::ErrorKind::NotFound.into()));
     }
+    whole(store)?;
     // Held until the end, so that the index stays as it is while it is compared.
     let closed = lock_existing(store)?;
     let medium = Medium::Disk(store.join("journal"));
     let mut report = Report::default();
     let mut orders: HashMap<OrderId, Order> = HashMap::new();
-    let walked = walk(&medium, &mut |line, _| {
+    let (mut bytes, mut last) = (0, None);
+    let walked = walk(&medium, &mut |line, position| {
+        bytes += u64::from(position.len) + 1;
         if line.seq % PROGRESS_LINES == 0 {
-            progress(line.seq);
+            progress(bytes);
         }
-        if let Err(reason) = fold(&mut orders, line.seq, line.body) {
+        last = Some((line.seq, position, line.hash));
+        if let Err(reason) = fold(&mut orders, line.seq, line.body, position) {
             report.find(format!("ligne {0}: {reason} / line {0}: {reason}", line.seq));
         }
         Ok(())
     });
+    let mut whole = false;
     match walked {
         Ok(walked) => {
+            whole = walked.damage.is_none();
             (report.lines, report.segments, report.bytes) = (walked.lines, walked.segments, walked.bytes);
             report.head = walked.head;
             if let Some(damage) = walked.damage {
@@ -104,11 +115,43 @@ pub fn verify(store: &Path, progress: &mut dyn FnMut(u64)) -> Result<Report, Ope
             report.find(format!("{id}: {violation}"));
         }
     }
-    let folder = Folder::of(store);
-    if closed.is_some() && folder.path().exists() && folder.was_closed() {
-        compare(&folder, &orders, &mut report);
+    // What a damaged journal gives says nothing about the index.
+    if whole && closed.is_some() {
+        let last = last.map(|(seq, position, hash)| Applied {
+            seq,
+            position,
+            hash: String::from_utf8_lossy(&hash).into_owned(),
+        });
+        index(store, &orders, last.as_ref(), &mut report);
     }
     Ok(report)
+}
+
+/// Compares the index of a store that nobody has open with the journal's orders.
+fn index(store: &Path, orders: &HashMap<OrderId, Order>, last: Option<&Applied>, report: &mut Report) {
+    let folder = Folder::of(store);
+    if !folder.path().exists() || folder.lost_power() {
+        return;
+    }
+    report.index_compared = folder.was_closed();
+    match folder.open() {
+        Sled::Open(db) if report.index_compared => {
+            compare(&Index::new(db), orders, last, &mut |finding| report.find(finding));
+        }
+        // A daemon that was killed leaves an index that may be behind, but never one that is ahead.
+        Sled::Open(db) => {
+            let (seq, path) = (report.lines, store.join("journal"));
+            if let Ok(Some(applied)) = Index::new(db).applied()
+                && applied.seq > seq
+            {
+                report.find(JournalError::Behind { path, last: seq, applied: applied.seq }.to_string());
+            }
+        }
+        Sled::Locked | Sled::Broken => {
+            report
+                .find("l'index ne s'ouvre pas / the index does not open (auditshield ledger rebuild)".into());
+        }
+    }
 }
 
 /// The lock, if nobody has it and the store was ever open. Verification never makes files.
@@ -123,7 +166,12 @@ fn lock_existing(store: &Path) -> Result<Option<std::fs::File>, OpenError> {
     }
 }
 
-fn fold(orders: &mut HashMap<OrderId, Order>, seq: u64, body: &[u8]) -> Result<(), String> {
+fn fold(
+    orders: &mut HashMap<OrderId, Order>,
+    seq: u64,
+    body: &[u8],
+    position: Position,
+) -> Result<(), String> {
     let (id, line) = decode_body(seq, body)?;
     let order = orders.entry(id).or_default();
     if order.broken {
@@ -133,39 +181,13 @@ fn fold(orders: &mut HashMap<OrderId, Order>, seq: u64, body: &[u8]) -> Result<(
         Ok(payment) if payment.version == line.version => {
             order.payment = Some(payment);
             order.history.extend(line.events);
+            order.lines.push(Located { seq, position });
             Ok(())
         }
         outcome => {
             order.broken = true;
             Err(outcome.map_or_else(|error| error.to_string(), |_| "version out of order".into()))
         }
-    }
-}
-
-/// Invariant 6: folding the journal gives exactly what the index holds.
-fn compare(folder: &Folder, orders: &HashMap<OrderId, Order>, report: &mut Report) {
-    let Sled::Open(db) = folder.open() else {
-        return report
-            .find("l'index ne s'ouvre pas / the index does not open (auditshield ledger rebuild)".into());
-    };
-    let index = Index::new(db);
-    report.index_compared = true;
-    for (id, order) in orders {
-        let same = match index.order(*id) {
-            Ok(Some((_, Some(payment)))) => Some(&payment) == order.payment.as_ref(),
-            // Of another format: folded again when it is needed.
-            Ok(Some((_, None))) => true,
-            Ok(None) | Err(_) => false,
-        };
-        if !same {
-            report.find(format!("{id}: l'index diffère du journal / the index differs from the journal"));
-        }
-    }
-    let held = index.survey(false).map(|counts| counts.iter().sum::<u64>()).ok();
-    if held != Some(orders.len() as u64) {
-        report.find(
-            "l'index compte d'autres commandes / the index counts other orders than the journal".into(),
-        );
     }
 }
 
@@ -177,6 +199,7 @@ pub fn rebuild(store: &Path) -> Result<u64, OpenError> {
     if !store.is_dir() {
         return Err(folder_error(store)(std::io::ErrorKind::NotFound.into()));
     }
+    whole(store)?;
     let _lock = lock(store)?;
     let folder = Folder::of(store);
     discard(&folder, store, "asked for")?;

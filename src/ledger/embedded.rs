@@ -6,13 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::index::guard::Folder;
 use super::index::indexer::IndexerState;
 use super::index::overlay::Overlay;
 use super::index::{Change, Index, status_place};
-use super::journal::{self, AppendError, Applied, Entry, Medium, Trouble, Writer, Written, read_line};
+use super::journal::{
+    self, AppendError, Applied, Entry, Medium, OnFatal, Trouble, Writer, Written, read_line,
+};
 use super::record::{Line, Located, Snapshot, decode_body, encode_body};
 use super::worker::Worker;
 use super::{CommitError, Committed, Health, LedgerError};
@@ -22,6 +24,8 @@ use crate::domain::values::{OrderId, Timestamp};
 
 /// Commits that may be on their way, from the queue to sled.
 pub(super) const UNINDEXED_COMMITS_MAX: usize = journal::QUEUE_COMMITS_MAX - 64;
+/// How long the index may take to write what waits when the store is closed.
+const INDEX_CLOSE_MAX: Duration = Duration::from_secs(15);
 /// A commit waits this long for its turn before it is refused.
 const PERMIT_WAIT_MAX: Duration = Duration::from_secs(5);
 
@@ -33,7 +37,10 @@ pub struct Embedded {
     pub(super) index: RwLock<Option<Index>>,
     pub(super) overlay: Arc<Overlay>,
     pub(super) indexer: Arc<IndexerState>,
+    /// The index's worker.
     pub(super) thread: Mutex<Option<Worker>>,
+    /// Ends the process.
+    pub(super) on_fatal: OnFatal,
     pub(super) permits: Arc<Semaphore>,
     pub(super) folder: Folder,
     /// Held for as long as the store is open; a simulated one has none.
@@ -96,7 +103,10 @@ impl Embedded {
         let permit = match tokio::time::timeout(PERMIT_WAIT_MAX, permit).await {
             Ok(Ok(permit)) => permit,
             Ok(Err(_)) => return Err(CommitError::Closed),
-            Err(_) => return Err(CommitError::NoRoom),
+            Err(_) => {
+                self.judge_index();
+                return Err(CommitError::NoRoom);
+            }
         };
         if !self.overlay.lock().in_flight.insert(next.id) {
             return Err(CommitError::Conflict);
@@ -192,12 +202,28 @@ impl Embedded {
         }
     }
 
+    /// No commit gets through any more because the index does not keep up: if it never will, the process restarts.
+    fn judge_index(&self) {
+        if self.indexer.is_stuck() && self.journal.trouble().is_none() {
+            error!("the index hangs although the disk has room: restarting to rebuild it");
+            (self.on_fatal)("the index hangs");
+        }
+    }
+
     pub(super) fn close(&self) {
         self.permits.close();
         self.journal.close();
         self.overlay.close();
-        let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
-        self.settle(thread.join());
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(thread) = thread else { return };
+        let Some(ended) = thread.join_within(INDEX_CLOSE_MAX) else {
+            // sled waits for a write that failed. Nothing is lost: the next start replays the journal. Its handle is
+            // left alone, since letting go of it would wait as well.
+            warn!("the index does not end; the next start brings it up to date");
+            std::mem::forget(self.index.write().unwrap_or_else(PoisonError::into_inner).take());
+            return;
+        };
+        self.settle(ended);
     }
 
     /// The same as [`Embedded::close`] where the workers are tasks of the caller's runtime.

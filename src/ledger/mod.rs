@@ -4,14 +4,18 @@
 //! Invariant: what the index holds is what folding the journal gives; whenever in doubt it is rebuilt.
 //! Why an enum and not a trait: the stores are ours, few and known.
 
+mod backup;
 pub mod check;
 mod embedded;
+mod export;
 mod index;
 pub mod journal;
 mod open;
 mod query;
 mod record;
 pub mod simulated;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::path::PathBuf;
@@ -21,7 +25,9 @@ use crate::domain::event::Event;
 use crate::domain::payment::{Payment, Status};
 use crate::domain::values::{OrderId, Timestamp};
 
+pub use backup::{BackupError, Copied, backup, restore};
 pub use check::{Report, rebuild, verify};
+pub use export::{Exported, export};
 pub use index::IndexError;
 pub use journal::{JournalError, OnFatal};
 pub use query::{PAGE_ORDERS_MAX, Page, Query};
@@ -64,6 +70,12 @@ pub enum OpenError {
         /// The system's answer.
         source: std::io::Error,
     },
+    /// A restoration into the folder never came to its end.
+    #[error(
+        "Une restauration dans {0} a été interrompue. Relancez-la: « auditshield ledger restore <sauvegarde> {0} ». / A \
+         restoration into {0} was interrupted. Run it again: `auditshield ledger restore <backup> {0}`."
+    )]
+    Restoring(PathBuf),
     /// The journal is damaged, or does not fit the index.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -255,6 +267,15 @@ impl Ledger {
     pub fn health(&self) -> Health {
         let Ledger::Embedded(store) = self;
         store.health()
+    }
+
+    /// Free bytes on the store's disk, as far as this user may fill it.
+    ///
+    /// # Errors
+    /// The system's answer.
+    pub fn free_bytes(&self) -> std::io::Result<u64> {
+        let Ledger::Embedded(store) = self;
+        store.folder.free_bytes()
     }
 
     /// A round trip through the writer thread: answers behind everything that waits.

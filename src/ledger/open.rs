@@ -11,6 +11,7 @@ use metrics::counter;
 use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
+use super::backup::was_interrupted;
 use super::embedded::{Embedded, UNINDEXED_COMMITS_MAX};
 use super::index::guard::{Folder, Sled};
 use super::index::indexer::{Indexer, IndexerState};
@@ -30,6 +31,7 @@ const REPLAY_LINES_MAX: usize = 1024;
 pub(super) fn open(options: OpenOptions) -> Result<Embedded, OpenError> {
     let store = &options.folder;
     std::fs::create_dir_all(store).map_err(folder_error(store))?;
+    whole(store)?;
     let lock = lock(store)?;
     let medium = Medium::Disk(store.join("journal"));
     let folder = Folder::of(store);
@@ -80,6 +82,7 @@ fn assemble(
         overlay,
         indexer: state,
         thread: Mutex::new(Some(thread)),
+        on_fatal: Arc::clone(&options.on_fatal),
         permits: Arc::new(Semaphore::new(UNINDEXED_COMMITS_MAX)),
         folder,
         lock: Mutex::new(lock),
@@ -96,6 +99,11 @@ pub(super) fn lock(store: &Path) -> Result<File, OpenError> {
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse(store.to_owned())),
         Err(TryLockError::Error(source)) => Err(OpenError::Folder { path, source }),
     }
+}
+
+/// Refuses a store that a restoration has not finished: it would look like a first start.
+pub(super) fn whole(store: &Path) -> Result<(), OpenError> {
+    if was_interrupted(store) { Err(OpenError::Restoring(store.to_owned())) } else { Ok(()) }
 }
 
 pub(super) fn folder_error(path: &Path) -> impl FnOnce(std::io::Error) -> OpenError {
@@ -185,7 +193,9 @@ fn level(
     if applied.is_none() && used {
         note_rebuild("it is empty although the journal is not");
     }
-    index.survey(thorough).map_err(in_doubt)?;
+    if thorough {
+        index.read_all().map_err(in_doubt)?;
+    }
     let mut replay = Replay { index, orders: HashMap::new(), changes: Vec::new() };
     let recovered = journal::recover(medium, applied.as_ref(), &mut |line, position| {
         let receiver = |reason| JournalError::Receiver { seq: line.seq, reason };
@@ -196,7 +206,7 @@ fn level(
         other => Refused::Journal(other),
     })?;
     replay.flush().map_err(Refused::Index)?;
-    let counts = index.survey(false).map_err(in_doubt)?;
+    let counts = index.counts().map_err(in_doubt)?;
     Ok((recovered, counts))
 }
 

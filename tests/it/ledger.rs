@@ -17,7 +17,7 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis(NOON.millis() + seconds * 1000)
 }
 
-fn open(folder: &Path) -> Ledger {
+pub(crate) fn open(folder: &Path) -> Ledger {
     try_open(folder).unwrap()
 }
 
@@ -29,7 +29,7 @@ fn id(number: i64) -> OrderId {
     OrderId::new(at(number), 7)
 }
 
-fn created(number: i64) -> Event {
+pub(crate) fn created(number: i64) -> Event {
     let email = Email::parse(&format!("Buyer{number}@example.ci")).unwrap();
     Event::Created {
         product: "audit-kit".into(),
@@ -65,7 +65,7 @@ fn checked() -> Event {
     Event::Checked { attempt: Attempt::FIRST, verdict, code, next_at: None }
 }
 
-async fn commit(ledger: &Ledger, number: i64, events: &[Event]) -> Payment {
+pub(crate) async fn commit(ledger: &Ledger, number: i64, events: &[Event]) -> Payment {
     let before = ledger.load(id(number)).unwrap();
     let next = Payment::evolve(before.as_ref(), id(number), events, at(number)).unwrap();
     ledger.commit(&next, events, at(number)).await.unwrap();
@@ -74,7 +74,7 @@ async fn commit(ledger: &Ledger, number: i64, events: &[Event]) -> Payment {
 }
 
 /// Ten orders: every one created, the even ones pending, the last also paid.
-async fn fill(ledger: &Ledger) {
+pub(crate) async fn fill(ledger: &Ledger) {
     for number in 0..10 {
         commit(ledger, number, &[created(number)]).await;
         if number % 2 == 0 || number == 9 {
@@ -84,7 +84,7 @@ async fn fill(ledger: &Ledger) {
     commit(ledger, 9, &[checked(), paid(9)]).await;
 }
 
-fn check_filled(ledger: &Ledger) {
+pub(crate) fn check_filled(ledger: &Ledger) {
     let counts: Vec<_> = ledger.counts().iter().filter(|(_, count)| *count > 0).collect();
     assert_eq!(counts, [("CREATED", 4), ("PENDING", 5), ("PAID", 1)]);
     let ids = |query: &Query| -> Vec<OrderId> {

@@ -5,9 +5,16 @@
 
 mod cinetpay_client;
 mod contract;
+mod damage;
+mod damage_index;
+mod disk_faults;
+mod disk_mounts;
+mod disk_tools;
 mod faults;
+mod golden;
 mod hostile;
 mod ledger;
+mod ledger_tools;
 mod mailbox;
 mod orders;
 mod process;

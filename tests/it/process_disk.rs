@@ -14,15 +14,19 @@ use crate::process_support::World;
 const ORDERS: usize = 40;
 
 /// A small file system of its own, taken away with the value.
-struct Mount(tempfile::TempDir);
+pub(crate) struct Mount(tempfile::TempDir);
 
 impl Mount {
     /// None where this user may not mount.
-    fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let arguments = ["-t", "tmpfs", "-o", "size=16m", "auditshield-test"];
         let mounted = Command::new("mount").args(arguments).arg(folder.path()).output();
         mounted.is_ok_and(|output| output.status.success()).then(|| Self(folder))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
     }
 }
 
@@ -33,7 +37,7 @@ impl Drop for Mount {
 }
 
 /// Writes until there is no room.
-fn fill(file: &Path) {
+pub(crate) fn fill(file: &Path) {
     let mut file = std::fs::File::create(file).unwrap();
     for size in [64 * 1024, 4096, 1] {
         while file.write_all(&vec![b'x'; size]).is_ok() {}
@@ -96,4 +100,34 @@ async fn a_full_disk_refuses_and_recovers() {
     world.term();
     assert_eq!(world.end().await.code(), Some(0), "{}", world.said());
     world.verify_journal(&store).await;
+}
+
+#[tokio::test]
+async fn below_the_watermark_nothing_is_sold_and_what_was_sold_is_finished() {
+    let Some(mount) = Mount::new() else {
+        println!("NOT RUN: the free-space watermark. This user may not mount a tmpfs (root is needed).");
+        return;
+    };
+    let store = mount.0.path().join("store");
+    let url = format!("sled:{}", store.display());
+    let mut world =
+        World::new(&[("AUDITSHIELD_STORE__URL", &url), ("AUDITSHIELD_STORE__FREE_MIB_MIN", "8")]).await;
+    world.cinetpay.patch(&json!({"notify": {"enabled": false}})).unwrap();
+    world.start().await;
+    let order = world.buy().await;
+    world.cinetpay.approve(&order).unwrap();
+    let filler = mount.0.path().join("filler");
+    std::fs::write(&filler, vec![b'x'; 10 * 1024 * 1024]).unwrap();
+    assert_eq!(world.try_buy("awa@example.ci").await, Err(Some(StatusCode::SERVICE_UNAVAILABLE)));
+    assert_eq!(world.notify(&order).await, StatusCode::OK, "{}", world.said());
+    world.until(&order, "DELIVERED").await;
+    assert_eq!(world.get(&format!("{}/readyz", world.shop)).await.0, StatusCode::OK);
+    let metrics = world.metrics().await;
+    let free = metrics.lines().find_map(|line| line.strip_prefix("auditshield_store_free_bytes "));
+    let free: f64 = free.expect("the gauge").parse().unwrap();
+    assert!(free > 0.0 && free < 8.0 * 1024.0 * 1024.0, "{free}");
+    std::fs::remove_file(filler).unwrap();
+    world.buy().await;
+    world.term();
+    assert_eq!(world.end().await.code(), Some(0), "{}", world.said());
 }

@@ -78,6 +78,8 @@ pub(crate) struct World {
     pub(crate) mailbox: Mailbox,
     pub(crate) client: Client,
     pub(crate) settings: BTreeMap<String, String>,
+    /// A command that runs the daemon, such as strace with its arguments; empty for none.
+    pub(crate) wrapper: Vec<String>,
     folder: tempfile::TempDir,
     child: Option<Child>,
 }
@@ -114,6 +116,8 @@ impl World {
             ("AUDITSHIELD_MAIL__URL", format!("smtp://{}?tls=none", mailbox.addr())),
             ("AUDITSHIELD_MAIL__FROM", "boutique@example.com".to_owned()),
             ("AUDITSHIELD_LIMITS__BUY_PER_MINUTE", "0".to_owned()),
+            // Tests on small disks want to see them full.
+            ("AUDITSHIELD_STORE__FREE_MIB_MIN", "0".to_owned()),
             ("AUDITSHIELD_SECRET_KEY", SECRET_KEY.to_owned()),
         ]
         .into_iter()
@@ -127,7 +131,7 @@ impl World {
             .build()
             .unwrap();
         let (shop, admin) = (format!("http://{shop}"), format!("http://{admin}"));
-        Self { shop, admin, cinetpay, mailbox, client, settings, folder, child: None }
+        Self { shop, admin, cinetpay, mailbox, client, settings, wrapper: Vec::new(), folder, child: None }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -137,7 +141,10 @@ impl World {
     /// Runs the program with these arguments; everything it says goes into the file `said`.
     pub(crate) fn launch(&self, arguments: &[&str], said: &Path) -> Child {
         let file = File::options().append(true).create(true).open(said).unwrap();
-        Command::new(binary())
+        let program: Vec<std::ffi::OsString> =
+            self.wrapper.iter().map(Into::into).chain([binary().into_os_string()]).collect();
+        Command::new(&program[0])
+            .args(&program[1..])
             .args(arguments)
             .current_dir(self.folder.path())
             .env_clear()
@@ -178,7 +185,7 @@ impl World {
         }
     }
 
-    async fn is_ready(&self) -> bool {
+    pub(crate) async fn is_ready(&self) -> bool {
         let asked = self.client.get(format!("{}/readyz", self.shop)).timeout(READY_WAIT).send().await;
         if asked.as_ref().is_err_and(reqwest::Error::is_timeout) {
             println!("/readyz did not answer within {READY_WAIT:?}");
@@ -226,6 +233,37 @@ impl World {
         self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_none())
     }
 
+    /// The exit code, if the daemon has ended by itself; a signal's end is -1.
+    pub(crate) fn ended_with(&mut self) -> Option<i32> {
+        let status = self.child.as_mut().unwrap().try_wait().unwrap()?;
+        Some(status.code().unwrap_or(-1))
+    }
+
+    /// Whether it ends within the usual patience.
+    pub(crate) async fn ends(&mut self) -> bool {
+        let begun = Instant::now();
+        while self.ended_with().is_none() {
+            if begun.elapsed() > PATIENCE {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        true
+    }
+
+    /// The threads of a daemon that hangs, and the system call each is in.
+    pub(crate) fn threads(&self) -> String {
+        let folder = format!("/proc/{}/task", self.child.as_ref().unwrap().id());
+        let tasks = std::fs::read_dir(folder).unwrap().map(|task| task.unwrap().path());
+        let read = |path: PathBuf| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+        tasks.map(|task| format!("{} {}\n", read(task.join("comm")), read(task.join("syscall")))).collect()
+    }
+
+    /// Lets go of a daemon that has ended.
+    pub(crate) fn forget(&mut self) {
+        self.child.take().unwrap().wait().unwrap();
+    }
+
     /// Everything all daemons of this world have said.
     pub(crate) fn said(&self) -> String {
         std::fs::read_to_string(self.path("said")).unwrap_or_default()
@@ -254,10 +292,15 @@ impl World {
 
     /// Posts a genuine notification about `transaction`.
     pub(crate) async fn notify(&self, transaction: &str) -> StatusCode {
+        self.try_notify(transaction).await.unwrap()
+    }
+
+    /// The same; none without an answer.
+    pub(crate) async fn try_notify(&self, transaction: &str) -> Option<StatusCode> {
         let (form, token) = notice(transaction);
         let request = self.client.post(format!("{}/payment/callback/", self.shop)).header("x-token", token);
         let request = request.header("content-type", "application/x-www-form-urlencoded").body(form);
-        request.send().await.unwrap().status()
+        request.send().await.ok().map(|answer| answer.status())
     }
 
     pub(crate) async fn get(&self, url: &str) -> (StatusCode, String) {

@@ -42,6 +42,11 @@ impl Files {
         Files { store: store.to_owned() }
     }
 
+    /// The store's folder.
+    pub(crate) fn store(&self) -> &Path {
+        &self.store
+    }
+
     /// sled's folder.
     pub(crate) fn path(&self) -> PathBuf {
         self.store.join("index")

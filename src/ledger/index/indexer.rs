@@ -1,10 +1,9 @@
 //! The one thread that writes and flushes sled.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use metrics::gauge;
 use tracing::{error, warn};
 
 use super::overlay::Overlay;
@@ -27,6 +26,8 @@ const FAILURES_PER_WARNING: u32 = 60;
 /// sled 0.34 takes no write any more after one that failed. Journal and overlay carry on alone; once the overlay
 /// holds so many changes and the journal is healthy, the process restarts, which replays them into a fresh sled.
 const OVERLAY_CHANGES_MAX: usize = 8 * 1024;
+/// No write or flush of sled takes so long on a disk that works.
+const SLED_TIME_MAX: Duration = Duration::from_secs(60);
 /// Idempotency keys are honoured for this long.
 pub(crate) const REQUEST_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Idempotency keys forgotten per checkpoint, at most.
@@ -53,6 +54,23 @@ pub(crate) struct Indexer {
 pub(crate) struct IndexerState {
     /// The last seq in sled.
     pub(crate) applied_seq: AtomicU64,
+    /// Since when the thread is inside sled.
+    busy_since: Mutex<Option<Instant>>,
+}
+
+impl IndexerState {
+    /// Whether sled has not come back for so long. After a write of its own that failed, sled 0.34 may wait for ever.
+    pub(crate) fn is_stuck(&self) -> bool {
+        let busy = self.busy_since.lock().unwrap_or_else(PoisonError::into_inner);
+        busy.is_some_and(|since| since.elapsed() > SLED_TIME_MAX)
+    }
+
+    fn inside<T>(&self, sled: impl FnOnce() -> T) -> T {
+        *self.busy_since.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        let done = sled();
+        *self.busy_since.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        done
+    }
 }
 
 impl Indexer {
@@ -116,13 +134,11 @@ impl Indexer {
     }
 
     fn take_in(&self, changes: &[Change]) -> Result<(), IndexError> {
-        self.index.apply(changes)?;
+        self.state.inside(|| self.index.apply(changes))?;
         self.overlay.forget(changes.len());
         if let Some(last) = changes.last() {
             self.state.applied_seq.store(last.applied.seq, Ordering::Release);
         }
-        let applied = self.state.applied_seq.load(Ordering::Acquire);
-        gauge!("auditshield_index_lag").set(self.journal.last_seq().saturating_sub(applied) as f64);
         Ok(())
     }
 
@@ -142,7 +158,7 @@ impl Indexer {
         let age = i64::try_from(REQUEST_AGE_MAX.as_millis()).unwrap_or(i64::MAX);
         let oldest = newest.map(|newest| Timestamp::from_millis(newest.millis().saturating_sub(age)));
         let forgotten = oldest.map_or(Ok(()), |oldest| self.index.forget_requests(oldest, FORGET_MAX));
-        let outcome = forgotten.and_then(|()| self.index.flush());
+        let outcome = forgotten.and_then(|()| self.state.inside(|| self.index.flush()));
         if let Err(error) = outcome {
             warn!(%error, "the index could not be flushed; it will be rebuilt if the power fails");
         }

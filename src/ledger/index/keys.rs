@@ -11,12 +11,18 @@ use crate::ledger::record::folded_hash;
 
 /// First byte of an order's snapshot.
 pub(crate) const ORDER: u8 = b'o';
-const STATUS: u8 = b's';
-const DUE: u8 = b'd';
-const EMAIL: u8 = b'e';
-const TRANSACTION: u8 = b't';
-const REQUEST: u8 = b'k';
-const REQUEST_AGE: u8 = b'x';
+/// First byte of the orders of a status.
+pub(crate) const STATUS: u8 = b's';
+/// First byte of the due index.
+pub(crate) const DUE: u8 = b'd';
+/// First byte of the orders of an address.
+pub(crate) const EMAIL: u8 = b'e';
+/// First byte of the orders of an operator's transaction.
+pub(crate) const TRANSACTION: u8 = b't';
+/// First byte of an idempotency key.
+pub(crate) const REQUEST: u8 = b'k';
+/// First byte of an idempotency key's age.
+pub(crate) const REQUEST_AGE: u8 = b'x';
 
 /// The last line taken in.
 pub(crate) const APPLIED: &[u8] = b"m:applied";

@@ -3,6 +3,7 @@
 //! Why one tree with key prefixes: a sled batch is atomic per tree. Why lazily written: its CPU, not the disk, was
 //! the bottleneck; what is not in it yet is read from the overlay.
 
+pub(crate) mod compare;
 pub(crate) mod guard;
 pub(crate) mod indexer;
 pub(crate) mod keys;
@@ -151,16 +152,19 @@ impl Index {
         })
     }
 
-    /// Counts the orders of each status. With `thorough`, every key and value is read first.
-    pub(crate) fn survey(&self, thorough: bool) -> Result<[u64; STATUSES], IndexError> {
-        if thorough {
-            for entry in self.db.iter() {
-                let (key, value) = entry?;
-                if key.first() == Some(&keys::ORDER) {
-                    decode_snapshot(&value)?;
-                }
+    /// Reads every key and value, to know that sled can.
+    pub(crate) fn read_all(&self) -> Result<(), IndexError> {
+        for entry in self.entries() {
+            let (key, value) = entry?;
+            if key.first() == Some(&keys::ORDER) {
+                decode_snapshot(&value)?;
             }
         }
+        Ok(())
+    }
+
+    /// Counts the orders of each status.
+    pub(crate) fn counts(&self) -> Result<[u64; STATUSES], IndexError> {
         let mut counts = [0; STATUSES];
         for (place, count) in counts.iter_mut().enumerate() {
             for key in self.db.keys_under(&keys::status(place)) {
@@ -169,6 +173,18 @@ impl Index {
             }
         }
         Ok(counts)
+    }
+
+    /// Whether it has this key.
+    pub(crate) fn holds(&self, key: &[u8]) -> Result<bool, IndexError> {
+        Ok(self.db.get(key)?.is_some())
+    }
+
+    /// Every key and value, in order.
+    pub(crate) fn entries(
+        &self,
+    ) -> impl Iterator<Item = Result<(sled::IVec, sled::IVec), IndexError>> + use<> {
+        self.db.iter().map(|entry| Ok(entry?))
     }
 
     /// Whether it holds anything at all.

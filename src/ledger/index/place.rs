@@ -30,6 +30,17 @@ impl Folder {
         }
     }
 
+    /// Free bytes on its disk, as far as this user may fill it.
+    pub(crate) fn free_bytes(&self) -> io::Result<u64> {
+        match self {
+            Folder::Disk(files) => {
+                let disk = rustix::fs::statvfs(files.store())?;
+                Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+            }
+            Folder::Memory(_) => Ok(u64::MAX),
+        }
+    }
+
     /// Whether there is an index.
     pub(crate) fn exists(&self) -> bool {
         match self {

@@ -23,6 +23,34 @@ pub enum Fault {
     Truncate(ErrorKind),
 }
 
+/// What a medium is asked to change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// Bytes into a segment. Half of them reach it before the failure.
+    Write,
+    /// A segment made durable.
+    Sync,
+    /// A segment cut off.
+    Truncate,
+    /// A segment made.
+    Create,
+    /// Directory entries made durable.
+    SyncEntries,
+}
+
+/// A failure of one operation, or of every one from then on.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// Which operation.
+    pub operation: Operation,
+    /// How many of them succeed first.
+    pub after: u64,
+    /// Whether all later ones fail too.
+    pub forever: bool,
+    /// The error.
+    pub kind: ErrorKind,
+}
+
 /// Segments in memory. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
@@ -35,6 +63,9 @@ struct State {
     writes: VecDeque<(usize, ErrorKind)>,
     syncs: VecDeque<ErrorKind>,
     truncates: VecDeque<ErrorKind>,
+    /// The failure to come, and how many operations of its kind were seen.
+    plan: Option<Plan>,
+    planned_seen: u64,
     /// Writes fail with `StorageFull` while set.
     full: bool,
     syncs_done: u64,
@@ -57,6 +88,17 @@ impl Memory {
             Fault::Sync(kind) => state.syncs.push_back(kind),
             Fault::Truncate(kind) => state.truncates.push_back(kind),
         }
+    }
+
+    /// Plans the failure of the n-th operation of a kind; None takes the plan back.
+    pub fn plan(&self, plan: Option<Plan>) {
+        let mut state = self.state();
+        (state.plan, state.planned_seen) = (plan, 0);
+    }
+
+    /// Operations of the planned kind so far, the failed ones included.
+    pub fn planned_seen(&self) -> u64 {
+        self.state().planned_seen
     }
 
     /// Fills or frees the disk.
@@ -136,6 +178,7 @@ impl Memory {
 
     pub(super) fn create(&self, first: u64) -> io::Result<()> {
         let mut state = self.state();
+        state.due(Operation::Create)?;
         if state.full {
             state.failures += 1;
             return Err(ErrorKind::StorageFull.into());
@@ -145,7 +188,9 @@ impl Memory {
     }
 
     pub(super) fn sync_entries(&self) -> io::Result<()> {
-        self.state().segments.values_mut().for_each(|content| content.entry_durable = true);
+        let mut state = self.state();
+        state.due(Operation::SyncEntries)?;
+        state.segments.values_mut().for_each(|content| content.entry_durable = true);
         Ok(())
     }
 
@@ -164,7 +209,8 @@ impl Memory {
 
     pub(super) fn write_at(&self, first: u64, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut state = self.state();
-        let fault = match state.writes.pop_front() {
+        let planned = state.due(Operation::Write).err().map(|error| (bytes.len() / 2, error.kind()));
+        let fault = match planned.or_else(|| state.writes.pop_front()) {
             None if state.full => Some((0, ErrorKind::StorageFull)),
             planned => planned,
         };
@@ -181,6 +227,7 @@ impl Memory {
 
     pub(super) fn sync(&self, first: u64) -> io::Result<()> {
         let mut state = self.state();
+        state.due(Operation::Sync)?;
         if let Some(kind) = state.syncs.pop_front() {
             state.failures += 1;
             return Err(kind.into());
@@ -193,6 +240,7 @@ impl Memory {
 
     pub(super) fn truncate(&self, first: u64, len: u64) -> io::Result<()> {
         let mut state = self.state();
+        state.due(Operation::Truncate)?;
         if let Some(kind) = state.truncates.pop_front() {
             return Err(kind.into());
         }
@@ -207,6 +255,15 @@ impl Memory {
 }
 
 impl State {
+    /// Counts an operation, and fails it if it is its turn.
+    fn due(&mut self, operation: Operation) -> io::Result<()> {
+        let Some(plan) = self.plan.filter(|plan| plan.operation == operation) else { return Ok(()) };
+        self.planned_seen += 1;
+        let hit =
+            if plan.forever { self.planned_seen > plan.after } else { self.planned_seen == plan.after + 1 };
+        if hit { Err(plan.kind.into()) } else { Ok(()) }
+    }
+
     fn content(&mut self, first: u64) -> io::Result<&mut Content> {
         self.segments.get_mut(&first).ok_or_else(|| ErrorKind::NotFound.into())
     }

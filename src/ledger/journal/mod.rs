@@ -18,6 +18,8 @@ mod verify;
 mod writer;
 
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod tests;
 
 use std::path::PathBuf;
@@ -29,6 +31,7 @@ pub use medium::Medium;
 pub use reader::read_line;
 pub use recover::{Cut, Recovered, recover};
 pub use segments::Damage;
+pub(super) use segments::{Chain, rest, scan};
 pub use verify::{Walk, walk};
 pub use writer::{AppendError, Entry, OnFatal, Settings, Trouble, Writer, Written};
 
@@ -94,10 +97,12 @@ pub enum JournalError {
         /// What is wrong.
         reason: &'static str,
     },
-    /// A segment is missing.
+    /// A segment is missing, or the end of the one before it.
     #[error(
-        "Il manque le segment {path} du journal (ligne {seq}). Restaurez-le depuis une sauvegarde. / Journal segment \
-         {path} (line {seq}) is missing. Restore it from a backup."
+        "Il manque au journal la ligne {seq}: soit le segment {path} manque (octet 0), soit la fin du segment précédent. \
+         Rien n'est démarré ni modifié. Restaurez ce dossier depuis une sauvegarde (« auditshield ledger restore »). / \
+         The journal lacks line {seq}: either segment {path} is missing (byte 0), or the end of the segment before it. \
+         Nothing was started or changed. Restore this folder from a backup (`auditshield ledger restore`)."
     )]
     Missing {
         /// The file that should exist.

@@ -5,9 +5,9 @@
 
 use tracing::warn;
 
-use super::line::latest_batch_in;
+use super::line::{decode, latest_batch_in};
 use super::medium::Medium;
-use super::segments::{Chain, Damage, rest, scan};
+use super::segments::{Chain, Damage, last_line, rest, scan};
 use super::{Applied, JournalError, OnLine};
 
 /// Where the writer goes on.
@@ -34,7 +34,8 @@ pub struct Cut {
 /// `on_line`, and makes what it found durable.
 ///
 /// Why the whole segment and not only what follows `applied`: 64 MiB are hashed in a fraction of a second, and a
-/// flipped bit in recent history is found at the next start. Older segments are `ledger verify`'s part.
+/// flipped bit in recent history is found at the next start. Of older segments only the last line is read, which
+/// shows a missing, shortened or doubled one; a flipped bit in them is `ledger verify`'s part.
 ///
 /// # Errors
 /// Damage to acknowledged lines, missing segments, an index that does not belong to this journal, or IO.
@@ -57,7 +58,7 @@ pub fn recover(
     if firsts[0] != 1 {
         return Err(JournalError::Missing { path: medium.path(1), seq: 1 });
     }
-    let mut chain = Chain::from_segment(begin);
+    let mut chain = predecessors(medium, &firsts[..skipped])?;
     let mut tail = None;
     let mut cut = None;
     let firsts = &firsts[skipped..];
@@ -101,6 +102,18 @@ fn after<'a>(
     })
 }
 
+/// Looks at the last line of every segment that is not read: each must end where the next one begins.
+fn predecessors(medium: &Medium, firsts: &[u64]) -> Result<Chain, JournalError> {
+    let mut chain = Chain::start();
+    for &first in firsts {
+        if first != chain.next_seq {
+            return Err(gap(medium, first, chain.next_seq));
+        }
+        chain = last_line(medium, first)?;
+    }
+    Ok(chain)
+}
+
 fn gap(medium: &Medium, first: u64, expected: u64) -> JournalError {
     if first > expected {
         JournalError::Missing { path: medium.path(expected), seq: expected }
@@ -125,6 +138,11 @@ fn cut_off(medium: &Medium, damage: Damage, known: u64) -> Result<Cut, JournalEr
     // The damaged line belongs to a batch that began at its seq or before. A batch that began later was written
     // after this one had been synced and answered.
     if latest_batch_in(&remains).is_some_and(|batch| batch > damage.seq) {
+        return Err(damage.refusal());
+    }
+    // A sound line in the wrong place is no torn write: somebody put this segment here.
+    let line = remains.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    if line.len() < remains.len() && decode(line).is_ok() {
         return Err(damage.refusal());
     }
     let segment = medium.open_append(damage.segment).map_err(JournalError::io(damage.path.as_path()))?;

@@ -50,11 +50,6 @@ impl Chain {
         Chain { next_seq: 1, prev: Some(GENESIS), batch: Some(0) }
     }
 
-    /// The chain as the first line of a segment in the middle finds it: its predecessor is taken on trust.
-    pub fn from_segment(first: u64) -> Self {
-        if first == 1 { Chain::start() } else { Chain { next_seq: first, prev: None, batch: None } }
-    }
-
     /// Takes one line in.
     pub fn accept(&mut self, line: &Line<'_>) -> Result<(), &'static str> {
         if line.seq != self.next_seq {
@@ -100,6 +95,26 @@ pub(crate) fn scan(
                 let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
                 on_line(&line, Position { segment: first, offset, len })?;
             }
+        }
+    }
+}
+
+/// Where the chain stands behind a segment, by its last line alone.
+pub(crate) fn last_line(medium: &Medium, first: u64) -> Result<Chain, JournalError> {
+    let path = medium.path(first);
+    let len = medium.open_read(first).and_then(|segment| segment.size()).map_err(JournalError::io(&path))?;
+    let from = len.saturating_sub(LINE_BYTES_MAX as u64 + 2);
+    let tail = rest(medium, first, from).map_err(JournalError::io(&path))?;
+    let lines = tail.strip_suffix(b"\n");
+    let start = lines.map_or(0, |lines| lines.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1));
+    let line = lines
+        .ok_or("the segment does not end with a whole line")
+        .and_then(|lines| line::decode(&lines[start..]));
+    match line {
+        Ok(line) => Ok(Chain { next_seq: line.seq + 1, prev: Some(line.hash), batch: Some(line.batch) }),
+        Err(reason) => {
+            let offset = from + start as u64;
+            Err(Damage { path, segment: first, offset, seq: first, reason }.refusal())
         }
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::memory::{Fault, Memory};
 use super::*;
 
-fn settings(fatal: &Arc<AtomicUsize>, segment_bytes: u64) -> Settings {
+pub(super) fn settings(fatal: &Arc<AtomicUsize>, segment_bytes: u64) -> Settings {
     let fatal = Arc::clone(fatal);
     let on_fatal = move |_: &str| {
         fatal.fetch_add(1, Ordering::SeqCst);
@@ -34,7 +34,7 @@ fn body(text: &str) -> Vec<u8> {
 }
 
 /// Appends while the writer is held back, so that all go into one batch.
-fn append_batch(writer: &Writer, bodies: &[&str]) -> Vec<Result<Written, AppendError>> {
+pub(super) fn append_batch(writer: &Writer, bodies: &[&str]) -> Vec<Result<Written, AppendError>> {
     let (held, release) = (Arc::new(Mutex::new(())), Arc::new(Mutex::new(())));
     let guard = release.lock().unwrap();
     let (gate, (entered, wait)) = (Arc::clone(&release), channel());
@@ -43,7 +43,8 @@ fn append_batch(writer: &Writer, bodies: &[&str]) -> Vec<Result<Written, AppendE
         entered.send(()).unwrap();
         drop(gate.lock().unwrap());
     }));
-    wait.recv().unwrap();
+    // A writer that has ended drops the ping.
+    let _ = wait.recv();
     let (sender, receiver) = channel();
     for text in bodies {
         let sender = sender.clone();
@@ -51,13 +52,16 @@ fn append_batch(writer: &Writer, bodies: &[&str]) -> Vec<Result<Written, AppendE
         writer.append(Entry { body: body(text), done });
     }
     drop((sender, guard));
-    receiver.iter().collect()
+    let mut outcomes: Vec<_> = receiver.iter().collect();
+    // What a writer that ends still holds is dropped: its fate is unknown.
+    outcomes.resize_with(bodies.len(), || Err(AppendError::Fatal));
+    outcomes
 }
 
-fn append(writer: &Writer, text: &str) -> Result<Written, AppendError> {
+pub(super) fn append(writer: &Writer, text: &str) -> Result<Written, AppendError> {
     let (sender, receiver) = channel();
     writer.append(Entry { body: body(text), done: Box::new(move |outcome| sender.send(outcome).unwrap()) });
-    receiver.recv().unwrap()
+    receiver.recv().unwrap_or(Err(AppendError::Fatal))
 }
 
 fn seqs(memory: &Memory) -> Vec<(u64, u64)> {

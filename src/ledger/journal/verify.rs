@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use super::line::latest_batch_in;
 use super::medium::Medium;
-use super::segments::{Chain, Damage, scan};
+use super::segments::{Chain, Damage, rest, scan};
 use super::{JournalError, OnLine};
 
-/// A line that a running daemon is just writing is looked at again this often …
+/// Damage is looked at again this often: a running daemon may just be writing there. Writing moves on, damage stays …
 const RETRIES_MAX: u32 = 5;
+/// … and a writer that always moves on is not waited for longer than this.
+const LOOKS_MAX: u32 = 100;
 /// … after this long.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 
@@ -61,7 +64,8 @@ fn segment(
 ) -> Result<Result<u64, Damage>, JournalError> {
     let begin = *chain;
     let mut seen = begin.next_seq;
-    for attempt in 0.. {
+    let (mut place, mut same) = (None, 0);
+    for look in 0.. {
         *chain = begin;
         let mut once = |line: &super::Line<'_>, position| {
             if line.seq < seen {
@@ -71,11 +75,18 @@ fn segment(
             on_line(line, position)
         };
         let found = scan(medium, first, chain, &mut once)?;
-        if found.is_ok() || attempt >= RETRIES_MAX {
+        let Err(damage) = &found else { return Ok(found) };
+        let remains = rest(medium, first, damage.offset).map_err(JournalError::io(damage.path.as_path()))?;
+        if latest_batch_in(&remains).is_some_and(|batch| batch > damage.seq) {
+            // Behind what is being written nothing can stand yet.
+            return Ok(found);
+        }
+        same = if place.replace(damage.offset) == Some(damage.offset) { same + 1 } else { 0 };
+        if same >= RETRIES_MAX || look >= LOOKS_MAX {
             return Ok(found);
         }
         #[expect(clippy::disallowed_methods, reason = "a command's own thread, no runtime waits for it")]
         std::thread::sleep(RETRY_AFTER);
     }
-    unreachable!("the loop returns at the last attempt")
+    unreachable!("the loop returns at the last look")
 }

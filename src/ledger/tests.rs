@@ -1,0 +1,6 @@
+//! Stored bytes of every version must be read by every later one.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod golden;
+mod histories;

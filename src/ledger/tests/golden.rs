@@ -1,0 +1,182 @@
+//! `tests/golden/`: journal lines, snapshots and keys as this version writes them, compared byte for byte.
+//!
+//! A new format version adds a folder and a line to [`FIXTURES`]; the old ones stay and must still be read.
+//! `AUDITSHIELD_GOLDEN=write` makes a fixture that is missing; one that is there is never written.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use super::histories::{History, at, histories};
+use crate::domain::event::{Event, FORMAT};
+use crate::domain::payment::{Payment, Status};
+use crate::ledger::index::keys::{self, KeyEntry};
+use crate::ledger::journal::line::{self, GENESIS};
+use crate::ledger::journal::{Applied, Position};
+use crate::ledger::record::{
+    Located, SNAPSHOT_FORMAT, Snapshot, decode_body, decode_snapshot, encode_body, encode_snapshot,
+};
+
+/// Every fixture there ever was, and its lines. Taking one away, or a line of one, fails the tests.
+const FIXTURES: &[(&str, usize)] =
+    &[("v1/journal.jsonl", 56), ("v1/snapshots.txt", 56), ("v1/keys.txt", 64), ("v1/tokens.txt", 6)];
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+/// The fixture's text; `made` becomes one that is missing, where that is asked for.
+fn fixture(name: &str, made: &str) -> String {
+    let path = folder().join(name);
+    if !path.exists() && std::env::var("AUDITSHIELD_GOLDEN").is_ok_and(|word| word == "write") {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, made).unwrap();
+    }
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The journal that the histories make, its lines' places in it, and the order that each belongs to.
+fn journal() -> (Vec<u8>, Vec<(usize, usize, Located)>) {
+    let (mut bytes, mut prev, mut seq) = (Vec::new(), GENESIS, 0);
+    let mut places = Vec::new();
+    for (order, history) in histories().iter().enumerate() {
+        for (commit, (at, events)) in history.commits.iter().enumerate() {
+            seq += 1;
+            let offset = bytes.len() as u64;
+            let body = encode_body(history.id, u32::try_from(commit).unwrap() + 1, events, *at).unwrap();
+            // Every third line shares its batch with the line before it.
+            let batch = if seq % 3 == 0 { seq - 1 } else { seq };
+            prev = line::encode(&mut bytes, seq, &prev, batch, &body);
+            let len = u32::try_from(bytes.len() as u64 - offset - 1).unwrap();
+            places.push((order, commit, Located { seq, position: Position { segment: 1, offset, len } }));
+        }
+    }
+    (bytes, places)
+}
+
+/// Every kind, by a match without a default: a new kind does not compile until it stands here.
+fn number(event: &Event) -> usize {
+    match event {
+        Event::Created { .. } => 0,
+        Event::Initiated { .. } => 1,
+        Event::InitFailed { .. } => 2,
+        Event::Notified { .. } => 3,
+        Event::Checked { .. } => 4,
+        Event::Paid { .. } => 5,
+        Event::Failed { .. } => 6,
+        Event::Review { .. } => 7,
+        Event::Expired {} => 8,
+        Event::MailFailed { .. } => 9,
+        Event::Delivered {} => 10,
+        Event::Downloaded { .. } => 11,
+        Event::Resent {} => 12,
+        Event::Revoked { .. } => 13,
+        Event::Refunded { .. } => 14,
+        Event::Note { .. } => 15,
+    }
+}
+const KINDS: usize = 16;
+
+#[test]
+fn the_fixtures_have_every_kind_and_every_status() {
+    let histories = histories();
+    let events = || histories.iter().flat_map(|history| &history.commits).flat_map(|(_, events)| events);
+    assert_eq!(events().map(number).collect::<BTreeSet<_>>().len(), KINDS);
+    let statuses: BTreeSet<_> =
+        histories.iter().flat_map(History::states).map(|state| state.status_name()).collect();
+    assert_eq!(statuses, Status::NAMES.into_iter().collect());
+}
+
+#[test]
+fn no_fixture_and_no_line_of_one_is_gone() {
+    for (name, lines) in FIXTURES {
+        let text = fs::read_to_string(folder().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(text.lines().count(), *lines, "{name}");
+    }
+    let versions =
+        fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let versions = versions.filter(|name| name.starts_with('v')).count();
+    assert_eq!(
+        versions,
+        usize::from(FORMAT.max(SNAPSHOT_FORMAT)),
+        "a folder for every format there ever was"
+    );
+}
+
+#[test]
+fn journal_lines_read_as_they_were_meant_and_write_the_same_bytes() {
+    let (made, places) = journal();
+    let text = fixture("v1/journal.jsonl", &String::from_utf8(made.clone()).unwrap());
+    let histories = histories();
+    for (line, (order, commit, located)) in text.lines().zip(&places) {
+        let history = &histories[*order];
+        let (at, events) = &history.commits[*commit];
+        let read = line::decode(line.as_bytes()).unwrap();
+        let (id, body) = decode_body(read.seq, read.body).unwrap();
+        assert_eq!((read.seq, id, body.at), (located.seq, history.id, *at), "{}", history.name);
+        assert_eq!(&body.events, events, "{}", history.name);
+        assert!(line.contains(r#""events":[{"v":1,"kind":"#), "{line}");
+    }
+    assert_eq!(text.as_bytes(), made);
+}
+
+/// What the index holds of an order after each commit.
+fn snapshots() -> Vec<(String, Snapshot)> {
+    let histories = histories();
+    let (_, places) = journal();
+    let states: Vec<Vec<Payment>> = histories.iter().map(History::states).collect();
+    let snapshot = |(order, commit, _): &(usize, usize, Located)| {
+        let lines = places.iter().filter(|(of, until, _)| of == order && until <= commit);
+        let payment = states[*order][*commit].clone();
+        let name = format!("{} · {}", histories[*order].name, payment.version);
+        (name, Snapshot { payment, lines: lines.map(|(_, _, located)| *located).collect() })
+    };
+    places.iter().map(snapshot).collect()
+}
+
+#[test]
+fn snapshots_read_as_they_were_meant_and_write_the_same_bytes() {
+    let made: String = snapshots()
+        .iter()
+        .map(|(name, snapshot)| format!("{} {name}\n", hex::encode(encode_snapshot(snapshot).unwrap())))
+        .collect();
+    let text = fixture("v1/snapshots.txt", &made);
+    for (line, (name, snapshot)) in text.lines().zip(snapshots()) {
+        let bytes = hex::decode(line.split(' ').next().unwrap()).unwrap();
+        assert_eq!(bytes[0], 1, "{name}");
+        assert_eq!(decode_snapshot(&bytes).unwrap(), (snapshot.lines, Some(snapshot.payment)), "{name}");
+    }
+    assert_eq!(text, made);
+}
+
+#[test]
+fn index_keys_are_the_same_bytes() {
+    let mut made = String::new();
+    let mut put = |name: &str, key: &[u8], value: &[u8]| {
+        made.push_str(&format!("{} {} {name}\n", hex::encode(key), hex::encode(value)));
+    };
+    for history in histories() {
+        let states = history.states();
+        let last = states.last().unwrap();
+        put(history.name, &keys::order(history.id), &[]);
+        for key in keys::derived(last) {
+            put(history.name, &key, &[]);
+        }
+    }
+    let history = &histories()[1];
+    let first = &history.states()[0];
+    let request = first.request.as_ref().unwrap();
+    let entry = KeyEntry::of(first, request);
+    let value = postcard::to_stdvec(&entry).unwrap();
+    put("request", &keys::request(&request.key), &value);
+    put("request's age", &keys::request_age(entry.at, &request.key), &[]);
+    let position = Position { segment: 1, offset: 70_000, len: 512 };
+    let applied = Applied { seq: 300, position, hash: "ef".repeat(32) };
+    let stored = postcard::to_stdvec(&applied).unwrap();
+    put("applied", keys::APPLIED, &stored);
+    let due = keys::due_until(at(0));
+    put("due until", due.end(), &[]);
+    assert_eq!(fixture("v1/keys.txt", &made), made);
+    assert_eq!(postcard::from_bytes::<Applied>(&stored).unwrap(), applied);
+    assert_eq!(postcard::from_bytes::<KeyEntry>(&value).unwrap(), entry);
+}
