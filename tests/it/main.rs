@@ -8,6 +8,7 @@ mod contract;
 mod hostile;
 mod ledger;
 mod mailbox;
+mod openapi;
 mod orders;
 mod process;
 mod process_disk;
