@@ -130,6 +130,7 @@ proptest! {
     #[test]
     fn what_we_ask_for_is_what_we_recognise(amount in 0..=AMOUNT_MAX + 10, by in 0_u64..3, currency in any_currency()) {
         let Ok(price) = Money::price(amount, currency) else { return Ok(()) };
+        prop_assert_eq!((price.amount(), price.currency()), (amount, currency));
         let text = price.decimal();
         prop_assert!(Claimed::read(Some(&text), Some(currency.code())).is(price), "{}", text);
         let other = Claimed { amount: Some(amount + by), currency: Some(currency) };
