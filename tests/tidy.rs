@@ -73,7 +73,8 @@ const FILE_LINES_MAX: usize = 400;
 /// The files that are measured.
 const MEASURED: &[&str] = &["rs", "py", "js", "mjs", "sh", "html"];
 /// Folders that are looked into.
-const FOLDERS: &[&str] = &["src", "tests", "examples", "benches", "docs", "config", "systemd"];
+const FOLDERS: &[&str] =
+    &["src", "tests", "examples", "benches", "docs", "config", "systemd", "fuzz/fuzz_targets"];
 /// Marks of unfinished work. Split, so that this file does not hold them.
 const UNFINISHED: &[(&str, &str)] = &[
     ("TO", "DO"),

@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use serde::Deserialize;
 
 use super::reader::Fault;
+use super::sources;
 use crate::domain::catalog::{Catalog, Product, Tier};
 use crate::domain::values::{Currency, Money};
 
@@ -49,16 +50,13 @@ struct TierText {
 /// Reads the catalogue and checks every file it names.
 pub(super) fn load(path: &Path) -> Result<Catalog, Vec<Fault>> {
     let one = |french: String, english: String| vec![(french, english)];
-    let unreadable = |fault: std::io::Error| {
+    let unreadable = |fault: String| {
         one(
             format!("illisible ({fault}) — corrigez le chemin"),
             format!("cannot read it ({fault}) — correct the path"),
         )
     };
-    if std::fs::metadata(path).map_err(unreadable)?.len() > CATALOG_BYTES_MAX {
-        return Err(one("trop grand — raccourcissez-le".to_owned(), "too large — shorten it".to_owned()));
-    }
-    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    let text = sources::read(path, CATALOG_BYTES_MAX).map_err(unreadable)?;
     let file: FileText = toml::from_str(&text).map_err(|fault| {
         let before = fault.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
         let line = before.matches('\n').count() + 1;
@@ -68,7 +66,7 @@ pub(super) fn load(path: &Path) -> Result<Catalog, Vec<Fault>> {
         )
     })?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let folder = folder.canonicalize().map_err(unreadable)?;
+    let folder = folder.canonicalize().map_err(|fault| unreadable(fault.to_string()))?;
     let mut faults = Vec::new();
     let catalog = products(file, &folder, &mut faults);
     if catalog.products.is_empty() && faults.is_empty() {

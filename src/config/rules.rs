@@ -28,7 +28,10 @@ pub(super) const SECRET_BYTES_MIN: usize = 16;
 pub(super) fn web_address(text: &str) -> Result<Url, Fault> {
     match Url::parse(text) {
         Ok(url)
-            if matches!(url.scheme(), "http" | "https") && url.has_host() && url.username().is_empty() =>
+            if matches!(url.scheme(), "http" | "https")
+                && url.has_host()
+                && url.username().is_empty()
+                && url.password().is_none() =>
         {
             Ok(url)
         }

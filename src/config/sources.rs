@@ -1,6 +1,7 @@
 //! Where settings come from: layers of texts, later ones win.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::problem::Problem;
@@ -125,7 +126,7 @@ fn file_layer(given: &Given, known: &BTreeSet<String>, values: &mut Values, prob
         None if given.look_for_file && default.is_file() => default,
         None => return,
     };
-    let pairs = match read(&path).and_then(|text| parse(&text)) {
+    let pairs = match read(&path, FILE_BYTES_MAX).and_then(|text| parse(&text)) {
         Ok(pairs) => pairs,
         Err(fault) => {
             let fault = fault.lines().collect::<Vec<_>>().join(" ");
@@ -159,7 +160,7 @@ fn secret_files(given: &Given, known: &BTreeSet<String>, values: &mut Values, pr
             .into_iter()
             .chain(named.map(|path| (path, &variable, true)))
         {
-            match read(&path) {
+            match read(&path, FILE_BYTES_MAX) {
                 Ok(text) => {
                     values.set(key, text.trim_end_matches(['\r', '\n']).to_owned(), Some(&path));
                     if strict && others_may_read(&path) {
@@ -244,7 +245,7 @@ fn leaf(value: &toml::Value) -> Result<String, String> {
 
 fn dotenv(path: &Path) -> Result<BTreeMap<String, String>, String> {
     // Read by us first: the bound, and an error that does not quote the line (it may hold a secret).
-    let text = read(path)?;
+    let text = read(path, FILE_BYTES_MAX)?;
     let mut pairs = BTreeMap::new();
     for (index, pair) in dotenvy::from_read_iter(text.as_bytes()).enumerate() {
         let (name, value) = pair.map_err(|_| format!("entry {} is not NAME=value", index + 1))?;
@@ -253,12 +254,15 @@ fn dotenv(path: &Path) -> Result<BTreeMap<String, String>, String> {
     Ok(pairs)
 }
 
-fn read(path: &Path) -> Result<String, String> {
-    let size = std::fs::metadata(path).map_err(|fault| fault.to_string())?.len();
-    if size > FILE_BYTES_MAX {
-        return Err(format!("larger than {FILE_BYTES_MAX} bytes"));
+/// The file's text. What is counted is what is read: a device or a growing file has no size to trust.
+pub(super) fn read(path: &Path, bytes_max: u64) -> Result<String, String> {
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(|fault| fault.to_string())?;
+    file.take(bytes_max + 1).read_to_string(&mut text).map_err(|fault| fault.to_string())?;
+    if text.len() as u64 > bytes_max {
+        return Err(format!("larger than {bytes_max} bytes"));
     }
-    std::fs::read_to_string(path).map_err(|fault| fault.to_string())
+    Ok(text)
 }
 
 #[cfg(unix)]

@@ -1,5 +1,7 @@
 //! Each line is a case. No test reads this process's environment.
 
+mod properties;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,8 @@
 //! The rules, as tables and as properties.
 
+mod edges;
+mod laws;
+
 use std::time::Duration;
 
 use proptest::prelude::*;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use warp::http::header::{HeaderName, VARY};
+use warp::http::header::{HeaderMap, HeaderName, VARY};
 use warp::http::{Method, StatusCode};
 use warp::reply::Response;
 
@@ -227,15 +227,7 @@ fn request(
     tier: &Tier,
     buyer: &Buyer,
 ) -> Result<Option<Request>, Problem> {
-    let Some(header) = call.headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
-    let key = header.to_str().ok().map(str::trim).filter(|key| (1..=KEY_BYTES_MAX).contains(&key.len()));
-    let Some(key) = key else {
-        return Err(Problem::field(
-            "Idempotency-Key",
-            "La clé d’idempotence doit compter de 1 à 255 caractères ASCII.",
-            "The idempotency key must have 1 to 255 ASCII characters.",
-        ));
-    };
+    let Some(key) = idempotency_key(&call.headers)? else { return Ok(None) };
     let asked = json!([
         product.slug,
         tier.id,
@@ -248,6 +240,21 @@ fn request(
         key: hash(format!("idempotency-key\n{key}").as_bytes()),
         fingerprint: hash(format!("purchase\n{asked}").as_bytes()),
     }))
+}
+
+/// The key as sent: one header of 1 to 255 ASCII characters. Two of them would leave a guess which one was meant.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let mut lines = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(header) = lines.next() else { return Ok(None) };
+    let key = header.to_str().ok().map(str::trim).filter(|key| (1..=KEY_BYTES_MAX).contains(&key.len()));
+    match (key, lines.next()) {
+        (Some(key), None) => Ok(Some(key)),
+        _ => Err(Problem::field(
+            "Idempotency-Key",
+            "La clé d’idempotence doit compter de 1 à 255 caractères ASCII, une seule fois.",
+            "The idempotency key must have 1 to 255 ASCII characters, once.",
+        )),
+    }
 }
 
 /// The way to the payment page.
@@ -275,4 +282,39 @@ fn bill(call: &Call, receipt: &Receipt) -> Response {
     };
     answer::set(&mut answer, VARY, "Accept");
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use warp::http::header::HeaderValue;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_key_is_short_text_and_alone(keys in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 0..3)) {
+            let mut headers = HeaderMap::new();
+            for value in keys.iter().filter_map(|key| HeaderValue::from_bytes(key).ok()) {
+                headers.append(IDEMPOTENCY_KEY, value);
+            }
+            let sent: Vec<&[u8]> = headers.get_all(IDEMPOTENCY_KEY).iter().map(HeaderValue::as_bytes).collect();
+            let plain = |key: &[u8]| key.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\t'));
+            match (idempotency_key(&headers), sent.as_slice()) {
+                (Ok(None), []) => {}
+                (Ok(Some(key)), [one]) => {
+                    prop_assert!(plain(one) && key.as_bytes() == one.trim_ascii() && (1..=KEY_BYTES_MAX).contains(&key.len()));
+                }
+                (Err(_), [one]) => prop_assert!(!plain(one) || !(1..=KEY_BYTES_MAX).contains(&one.trim_ascii().len())),
+                (Err(_), [_, _, ..]) => {}
+                (outcome, _) => prop_assert!(false, "{outcome:?} of {sent:?}"),
+            }
+        }
+
+        #[test]
+        fn ordinary_keys_are_taken(key in "[!-~]{1,255}") {
+            let headers = HeaderMap::from_iter([(IDEMPOTENCY_KEY, HeaderValue::from_str(&key).unwrap())]);
+            prop_assert_eq!(idempotency_key(&headers).unwrap(), Some(key.as_str()));
+        }
+    }
 }

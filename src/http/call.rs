@@ -79,6 +79,12 @@ fn segments(path: &str) -> Vec<String> {
 }
 
 impl Call {
+    /// A request without a path or a body, for the tests of those who read headers.
+    #[cfg(test)]
+    pub(crate) fn of(method: Method, headers: HeaderMap) -> Self {
+        let (segments, query, body) = (Vec::new(), String::new(), Box::pin(futures_util::stream::empty()));
+        Self { method, segments, query, headers, peer: None, body }
+    }
     /// A header's text, if it is there once and is text.
     pub(crate) fn header(&self, name: &HeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
@@ -237,3 +243,6 @@ impl<'de> Deserialize<'de> for Fields {
         input.deserialize_map(Object)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -202,16 +202,4 @@ fn media(path: &Path) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_survive_every_client() {
-        let check = |path: &str, want: &str| assert_eq!(disposition(Path::new(path)), want);
-        check("/f/kit.pdf", "attachment; filename=\"kit.pdf\"; filename*=UTF-8''kit.pdf");
-        check(
-            "/f/Été \"1\".pdf",
-            "attachment; filename=\"_t_ _1_.pdf\"; filename*=UTF-8''%C3%89t%C3%A9%20%221%22.pdf",
-        );
-    }
-}
+mod tests;

@@ -19,7 +19,7 @@ mod money;
 mod ops;
 mod pages;
 mod payment_return;
-mod range;
+pub mod range;
 mod room;
 pub mod serve;
 mod shop;
@@ -241,7 +241,8 @@ async fn public(site: &Arc<Site>, call: Call) -> Response {
         ["healthz"] if call.looks() => ops::healthy(),
         ["readyz"] if call.looks() => ops::ready(&site.deps).await,
         ["robots.txt"] if call.looks() => robots(),
-        [] | ["assets", _] | ["healthz" | "readyz" | "robots.txt"] | ["payment", "status", _] => {
+        ["payment", "status", _] => Problem::method("GET, HEAD, OPTIONS").answer(&call),
+        [] | ["assets", _] | ["healthz" | "readyz" | "robots.txt"] => {
             Problem::method("GET, HEAD").answer(&call)
         }
         ["download", "file", _] => Problem::method("GET, HEAD").answer(&call),

@@ -2,7 +2,7 @@
 
 /// The part of a file that an answer carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Span {
+pub enum Span {
     /// All of it: no range was asked for, or one that we need not understand.
     Whole,
     /// These bytes, both ends included.
@@ -19,7 +19,7 @@ pub(crate) enum Span {
 impl Span {
     /// Reads a `Range` header for a file of `length` bytes. Several ranges at once are answered with the whole
     /// file, which RFC 9110 allows and no download program minds.
-    pub(crate) fn parse(header: Option<&str>, length: u64) -> Self {
+    pub fn parse(header: Option<&str>, length: u64) -> Self {
         let Some((unit, ranges)) = header.and_then(|text| text.trim().split_once('=')) else {
             return Self::Whole;
         };

@@ -117,3 +117,37 @@ pub(crate) fn decode_snapshot(bytes: &[u8]) -> postcard::Result<(Vec<Located>, O
 pub(crate) fn folded_hash(text: &str) -> [u8; 32] {
     Sha256::digest(text.to_lowercase()).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Stored bytes that rot are an error or a refold, never a panic and never a large allocation.
+        #[test]
+        fn no_stored_bytes_are_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), format in 0_u8..3) {
+            let _read = decode_body(1, &bytes);
+            let _snapshot = decode_snapshot(&[&[format], bytes.as_slice()].concat());
+        }
+
+        #[test]
+        fn lines_of_a_snapshot_survive_any_state(seqs in prop::collection::vec((any::<u64>(), any::<u64>(), any::<u64>(), any::<u32>()), 0..5), state in prop::collection::vec(any::<u8>(), 0..40)) {
+            let located = |(seq, segment, offset, len)| Located { seq, position: Position { segment, offset, len } };
+            let lines: Vec<Located> = seqs.into_iter().map(located).collect();
+            let mut bytes = vec![SNAPSHOT_FORMAT + 1];
+            bytes.extend(postcard::to_stdvec(&lines).unwrap());
+            bytes.extend(state);
+            prop_assert_eq!(decode_snapshot(&bytes).unwrap(), (lines, None));
+        }
+
+        /// A body that names members twice, or a newer format, is refused; what the error says holds no value.
+        #[test]
+        fn errors_keep_what_they_read(name in "[a-z]{8}@example\\.ci") {
+            let body = format!("\"at\":\"2026-01-01T00:00:00Z\",\"order\":\"{name}\",\"version\":1,\"events\":[]");
+            let error = decode_body(1, body.as_bytes()).unwrap_err();
+            prop_assert!(!error.contains(&name), "{}", error);
+        }
+    }
+}

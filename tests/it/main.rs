@@ -16,6 +16,7 @@ mod hostile;
 mod ledger;
 mod ledger_tools;
 mod mailbox;
+mod openapi;
 mod orders;
 mod process;
 mod process_disk;

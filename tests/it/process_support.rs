@@ -49,6 +49,7 @@ impl Dice {
     }
 
     /// Those of this seed.
+    #[allow(dead_code, reason = "the storms of tests/crash share this module")]
     pub(crate) fn of(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }

@@ -102,6 +102,8 @@ pub fn retry_after(header: &str, now: SystemTime) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const GOOD: &str = r#"{"code":"201","message":"CREATED","data":{"payment_token":"abc","payment_url":"https://checkout.cinetpay.com/payment/abc"}}"#;
@@ -180,6 +182,44 @@ mod tests {
         assert_eq!(retry_after("Tue, 14 Nov 2000 00:00:00 GMT", now), seconds(0));
         for nonsense in ["", "-1", "1.5", "soon"] {
             assert_eq!(retry_after(nonsense, now), None, "{nonsense}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_but_a_web_address_is_a_page(http in 100_u16..600, url in prop_oneof![
+            "https?://([a-z]{1,3}(:[a-z]{0,2})?@)?[a-z]{1,5}\\.ci(:[0-9]{1,5})?/[a-z]{0,3}", "[ -~]{0,40}", "(javascript|data|file|HTTPS):[ -~]{0,10}",
+        ], code in "201|620|608|", plain_http in any::<bool>()) {
+            let body = serde_json::json!({"code": code, "data": {"payment_url": url, "payment_token": "t"}}).to_string();
+            match opened(http, body.as_bytes(), plain_http) {
+                Opened::Page { payment_url, .. } => {
+                    prop_assert!((200..300).contains(&http) && code != "620");
+                    let parsed = Url::parse(&payment_url).unwrap();
+                    prop_assert!(parsed.scheme() == "https" || (plain_http && parsed.scheme() == "http"), "{}", payment_url);
+                    prop_assert!(parsed.has_host() && parsed.username().is_empty() && parsed.password().is_none());
+                    prop_assert_eq!(parsed.as_str(), payment_url);
+                }
+                // "There is certainly no page" is said by a client error of CinetPay's alone.
+                Opened::Refused { .. } => prop_assert!(http == TOO_MANY || ((400..500).contains(&http) && !code.is_empty() && code != "620")),
+                Opened::Ambiguous { .. } | Opened::NotSent { .. } => {}
+            }
+        }
+
+        #[test]
+        fn no_answer_is_a_panic(http in any::<u16>(), bytes in prop::collection::vec(any::<u8>(), 0..200), text in "(?s).{0,300}") {
+            let _opened = opened(http, &bytes, true);
+            let line = one_line(&text);
+            prop_assert!(line.chars().count() <= REASON_CHARS_MAX && !line.contains(char::is_control) && !line.contains("  "));
+        }
+
+        #[test]
+        fn a_wait_is_its_seconds_up_to_the_bound(seconds in any::<u64>(), later in 0_u64..100_000, text in "[ -~]{0,40}") {
+            let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+            let bounded = |seconds| Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX));
+            prop_assert_eq!(retry_after(&format!(" {seconds} "), now), bounded(seconds));
+            let date = httpdate::fmt_http_date(now + Duration::from_secs(later));
+            prop_assert_eq!(retry_after(&date, now), bounded(later));
+            prop_assert!(retry_after(&text, now).is_none_or(|wait| wait <= RETRY_AFTER_MAX));
         }
     }
 }

@@ -86,6 +86,8 @@ pub(super) fn word(value: &Value) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn short(http: u16, body: &str) -> String {
@@ -141,6 +143,80 @@ mod tests {
         check(403, "<html>Error 1010</html>", "unknown http 403 unreadable false");
         check(200, "<html>", "unknown http 200 unreadable false");
         check(200, &paid[..40], "unknown http 200 unreadable false");
+    }
+
+    /// Values of every JSON type, words CinetPay uses, and words that are nearly those.
+    fn values() -> impl Strategy<Value = Value> {
+        let words = vec![
+            "00", "0", " 00 ", "627", "664", "609", "ACCEPTED", "accepted", "REFUSED", "Refused ", "PENDING",
+            "100", "12.5", "XOF", "usd", "", " ",
+        ];
+        prop_oneof![
+            4 => prop::sample::select(words).prop_map(|word| Value::from(word)),
+            1 => "[ -~]{0,70}".prop_map(Value::from),
+            1 => prop::sample::select(vec![0_i64, 627, 664, 100, -1]).prop_map(Value::from),
+            1 => Just(Value::Null),
+            1 => Just(Value::from(true)),
+            1 => Just(serde_json::json!(["ACCEPTED"])),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 1024, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Money is believed only from 200, code 00 and the word ACCEPTED; an order ends only with REFUSED and a final code.
+        #[test]
+        fn a_final_verdict_needs_every_part(http in prop::sample::select(vec![200_u16, 201, 302, 400, 429, 500]), code in values(), status in values(), amount in values(), currency in values()) {
+            let body = serde_json::json!({"code": code, "data": {"status": status, "amount": amount, "currency": currency}});
+            let text = |value: &Value| match value {
+                Value::String(text) => text.trim().to_owned(),
+                Value::Number(number) => number.to_string(),
+                _ => String::new(),
+            };
+            let (code, status) = (text(&code), text(&status).to_uppercase());
+            let zero = code == "00" || (body["code"] == 0);
+            let ok = http < 300;
+            let empty = NO_ANSWER.contains(&code.as_str());
+            let short = |word: &str| word.len() <= WORD_BYTES_MAX;
+            match classify(http, body.to_string().as_bytes(), None) {
+                Verdict::Accepted(paid) => {
+                    prop_assert!(ok && zero && status == "ACCEPTED");
+                    let claimed = Claimed::read(Some(&text(&amount)).filter(|word| short(word)).map(String::as_str), Some(&text(&currency)).filter(|word| short(word)).map(String::as_str));
+                    prop_assert_eq!(paid.claimed, claimed);
+                }
+                Verdict::Refused { code: said } => {
+                    prop_assert!(ok && status == "REFUSED" && !NEVER_FINAL.contains(&code.as_str()) && !empty);
+                    let named = if zero { "00" } else { code.as_str() };
+                    prop_assert!(said == named || !short(&code));
+                }
+                Verdict::Pending { .. } => prop_assert!(ok && !empty && !(zero && status == "ACCEPTED")),
+                Verdict::Unknown { answered, .. } => {
+                    prop_assert!(!ok || empty);
+                    prop_assert_eq!(answered, http < 500);
+                }
+            }
+        }
+
+        #[test]
+        fn no_answer_is_a_panic_or_a_payment(http in any::<u16>(), bytes in prop::collection::vec(any::<u8>(), 0..200), cut in any::<prop::sample::Index>()) {
+            let paid = br#"{"code":"00","data":{"status":"ACCEPTED","amount":"100","currency":"XOF"}}"#;
+            let torn = &paid[..cut.index(paid.len())];
+            for body in [&bytes[..], torn] {
+                let open = matches!(classify(http, body, None), Verdict::Pending { .. } | Verdict::Unknown { .. });
+                prop_assert!(open, "{} {:?}", http, body);
+            }
+            let unheard = matches!(classify(http, torn, None), Verdict::Unknown { answered: false, .. });
+            prop_assert!(unheard, "{} {:?}", http, torn);
+        }
+
+        #[test]
+        fn words_are_bounded(text in "\\PC{0,80}|[ -~\\n]{60,70}", number in any::<f64>()) {
+            if let Some(word) = word(&Value::from(text.as_str())) {
+                prop_assert_eq!(&word, text.trim());
+                prop_assert!((1..=WORD_BYTES_MAX).contains(&word.len()) && !word.contains(char::is_control));
+            }
+            let _number = word(&Value::from(number));
+        }
     }
 
     #[test]

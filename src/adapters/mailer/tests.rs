@@ -255,3 +255,15 @@ fn passwords_are_not_shown() {
     assert!(!format!("{settings:?}").contains("hunter2"));
     assert!(!format!("{:?}", postman(settings)).contains("hunter2"));
 }
+
+proptest::proptest! {
+    /// An order is taken only for an address that a mail can be written to: whoever paid gets the link.
+    #[test]
+    fn every_address_we_take_can_be_written_to(text in proptest::prop_oneof![
+        "[a-zA-Z0-9!#$%&'*+/=?^_`{|}~.-]{1,30}@[a-zA-Z0-9.-]{1,20}\\.[a-zA-Z0-9-]{1,6}", "[!-~]{1,20}@[!-~]{1,20}", "[a-z]{1,70}@[a-z]{1,70}(\\.[a-z]{1,70}){1,3}",
+    ]) {
+        if let Ok(email) = Email::parse(&text) {
+            proptest::prop_assert!(email.expose().parse::<lettre::Address>().is_ok(), "{}", text);
+        }
+    }
+}

@@ -223,41 +223,4 @@ impl fmt::Display for TransactionId {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn order_ids_are_canonical() {
-        let id = OrderId::new(Timestamp::from_millis(1_700_000_000_000), 42);
-        let text = id.to_string();
-        assert_eq!(text.len(), 26);
-        assert_eq!(OrderId::parse(&text), Ok(id));
-        assert_eq!(OrderId::parse(&text.to_lowercase()), Err(Invalid::OrderId));
-        assert_eq!(OrderId::parse(&format!("{text}0")), Err(Invalid::OrderId));
-        assert_eq!(OrderId::from_bytes(id.bytes()), id);
-    }
-
-    #[test]
-    fn transactions_name_their_order() {
-        let order = OrderId::new(Timestamp::from_millis(5), 7);
-        let check = |text: &str, attempt: Option<u8>| {
-            assert_eq!(TransactionId::parse(text).ok().map(|t| t.attempt.number()), attempt, "{text}");
-        };
-        check(&order.to_string(), Some(1));
-        check(&format!("{order}R2"), Some(2));
-        check(&format!("{order}R1"), None);
-        check(&format!("{order}R10"), None);
-        check(&format!("{order}r2"), None);
-        check("", None);
-        check("éééééééééééééééééééééééééé", None);
-        let second = TransactionId { order, attempt: Attempt(2) };
-        assert_eq!(TransactionId::parse(&second.to_string()), Ok(second));
-    }
-
-    #[test]
-    fn times_round_trip() {
-        let at = Timestamp::from_millis(1_700_000_000_120);
-        assert_eq!(at.to_string(), "2023-11-14T22:13:20.120Z");
-        assert_eq!(at.to_string().parse(), Ok(at));
-    }
-}
+mod tests;

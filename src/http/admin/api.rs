@@ -52,7 +52,10 @@ pub(super) struct Listed {
 
 /// The orders that the query's `status`, `q` and `cursor` name.
 pub(super) async fn listed(deps: &Deps, call: &Call) -> Result<Listed, Problem> {
-    let fields = call.query();
+    // A filter that is given twice must not be read as none: the list would show what was not asked for.
+    let fields = Fields::parse(call.query.as_bytes()).ok_or_else(|| {
+        Problem::bad_request("Les paramètres de l’adresse sont illisibles.", "The query is unreadable.")
+    })?;
     let status = fields.get("status").map(str::to_ascii_uppercase);
     if status.as_deref().is_some_and(|name| !Status::NAMES.contains(&name)) {
         return Err(Problem::field("status", "Ce statut n’existe pas.", "There is no such status."));

@@ -83,6 +83,7 @@ pub(super) async fn route(office: &Office, mut call: Call, badge: Badge) -> Resp
         ["admin", "orders", id, act] if post => change(office, &mut call, session.as_ref(), id, act).await,
         ["admin", "logout"] if post => log_out(office, &mut call, session.as_ref()).await,
         ["admin", "login"] if call.looks() => Ok(answer::see_other("/admin/")),
+        ["admin", "login"] => Err(Problem::method("GET, HEAD, POST")),
         ["admin"] | ["admin", "orders", _] => Err(Problem::method("GET, HEAD")),
         ["admin", "orders", _, _] | ["admin", "logout"] => Err(Problem::method("POST")),
         _ => Err(Problem::not_found()),

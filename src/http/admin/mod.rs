@@ -69,8 +69,8 @@ pub(crate) async fn route(office: &Office, call: Call) -> Response {
         ["healthz"] if call.looks() => ops::healthy(),
         ["readyz"] if call.looks() => ops::ready(&office.deps).await,
         ["assets", name] if call.looks() => assets::get(&call, name),
-        ["metrics" | "healthz" | "readyz"] | ["assets", _] => Problem::method("GET, HEAD").answer(&call),
         [] if call.looks() => answer::see_other("/admin/"),
+        [] | ["metrics" | "healthz" | "readyz"] | ["assets", _] => Problem::method("GET, HEAD").answer(&call),
         ["admin", "login"] if call.method == Method::POST => dashboard::log_in(office, call).await,
         ["admin", ..] => match office.badge(&call) {
             Some(badge) => dashboard::route(office, call, badge).await,
@@ -101,3 +101,6 @@ fn strange_form() -> Problem {
         "This form does not come from this session. Reload the page and try again.",
     )
 }
+
+#[cfg(test)]
+mod tests;
