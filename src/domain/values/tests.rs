@@ -138,6 +138,7 @@ proptest! {
         let [x, y] = [(a, chance), (b, other)].map(|(at, chance)| OrderId::new(Timestamp::from_millis(at), chance));
         prop_assert_eq!(OrderId::parse(&x.to_string()), Ok(x));
         prop_assert_eq!(OrderId::from_bytes(x.bytes()), x);
+        prop_assert_eq!(u128::from(x.seed()), chance % (1 << 64), "each order has its own jitter");
         prop_assert_eq!(x.cmp(&y), x.to_string().cmp(&y.to_string()));
         prop_assert_eq!(x.cmp(&y), x.bytes().cmp(&y.bytes()));
         if a != b {
