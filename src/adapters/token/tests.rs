@@ -249,3 +249,9 @@ fn nothing_is_printed_of_keys() {
     assert_eq!(format!("{:?}", links().downloads), "Signer(…)");
     assert!(!format!("{:?}", links()).contains("secret"));
 }
+
+/// The bounds are a promise to proxies and mail programs, not only to ourselves.
+#[test]
+fn the_bounds_are_the_documented_ones() {
+    assert_eq!((TOKEN_BYTES_MAX, PAYLOAD_BYTES_MAX), (2048, 4096));
+}

@@ -94,6 +94,13 @@ proptest! {
         number_agrees("AUDITSHIELD_LIMITS__BUY_PER_MINUTE", &text, 0, 1_000_000);
     }
 
+    /// A value on two lines makes one line of one problem.
+    #[test]
+    fn a_problem_is_one_line(name in prop::sample::select(vec!["AUDITSHIELD_SERVER__LISTEN", "AUDITSHIELD_CATALOG__PATH", "CINETPAY_ENV", "AUDITSHIELD_SERVER__TRUSTED_PROXIES"]), text in "[a-z]{1,4}[\r\n]{1,2}[a-z]{1,4}") {
+        let lines = said(Shop::new().load(&[(name, &text)]));
+        prop_assert!(!lines.is_empty() && lines.iter().all(|line| !line.contains(['\n', '\r'])), "{:?}", lines);
+    }
+
     #[test]
     fn a_network_is_what_it_spells(ip in any::<[u8; 4]>(), bits in 0_u8..40, other in "[0-9a-fx./:]{0,12}") {
         let address = std::net::IpAddr::from(ip);

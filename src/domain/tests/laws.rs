@@ -229,6 +229,16 @@ fn the_jitter_spreads() {
     assert!(waits.iter().all(|wait| (base..=base + base / 10).contains(wait)));
 }
 
+/// The times the documentation promises, in seconds.
+#[test]
+fn the_bounds_are_the_documented_ones() {
+    assert_eq!((POLL_SECONDS_MAX, RETRY_SECONDS_MAX, MAIL_SECONDS_MAX), (21_600, 900, 1_800));
+    assert_eq!(LATE_LOOK_SECONDS, [600, 3_600, 21_600, 86_400]);
+    let policy = Policy::default();
+    assert_eq!((policy.first_poll.as_secs(), policy.horizon.as_secs()), (30, 259_200));
+    assert_eq!((policy.link_ttl.as_secs(), policy.max_downloads), (259_200, 5));
+}
+
 #[test]
 fn a_product_is_found_by_both_names() {
     let price = Money::price(500, Currency::Xof).unwrap();

@@ -83,6 +83,44 @@ fn times_round_trip() {
     assert_eq!(at.to_string().parse(), Ok(at));
 }
 
+/// Each currency's smallest and largest price, and the one beyond.
+#[test]
+fn prices_end_exactly_where_they_should() {
+    for (currency, least, step) in [
+        (Currency::Xof, 100, 5),
+        (Currency::Xaf, 100, 5),
+        (Currency::Gnf, 5, 5),
+        (Currency::Cdf, 400, 5),
+        (Currency::Usd, 20, 1),
+    ] {
+        let check = |amount: u64, want: Result<(), Invalid>| {
+            assert_eq!(Money::price(amount, currency).map(|_| ()), want, "{amount} {currency}");
+        };
+        check(least, Ok(()));
+        check(least - 1, Err(Invalid::AmountSmall));
+        check(0, Err(Invalid::AmountSmall));
+        check(100_000_000, Ok(()));
+        check(100_000_000 + step, Err(Invalid::AmountLarge));
+        assert_eq!(currency.minimum(), least);
+        assert_eq!(currency.to_string(), currency.code());
+    }
+}
+
+/// Twelve digits on either side of the point are a number, thirteen are not.
+#[test]
+fn amounts_are_read_up_to_twelve_digits() {
+    let check = |text: &str, currency: &str, want: Option<u64>| {
+        assert_eq!(Claimed::read(Some(text), Some(currency)).amount, want, "{text}");
+    };
+    check("999999999999", "XOF", Some(999_999_999_999));
+    check("1999999999999", "XOF", None);
+    check("1.000000000000", "XOF", Some(1));
+    check("1.0000000000000", "XOF", None);
+    check("999999999999.99", "USD", Some(99_999_999_999_999));
+    check(".5", "USD", None);
+    check("5.", "USD", Some(500));
+}
+
 proptest! {
     #[test]
     fn an_order_id_has_one_spelling(text in nearly_an_id()) {
@@ -100,6 +138,7 @@ proptest! {
         let [x, y] = [(a, chance), (b, other)].map(|(at, chance)| OrderId::new(Timestamp::from_millis(at), chance));
         prop_assert_eq!(OrderId::parse(&x.to_string()), Ok(x));
         prop_assert_eq!(OrderId::from_bytes(x.bytes()), x);
+        prop_assert_eq!(u128::from(x.seed()), chance % (1 << 64), "each order has its own jitter");
         prop_assert_eq!(x.cmp(&y), x.to_string().cmp(&y.to_string()));
         prop_assert_eq!(x.cmp(&y), x.bytes().cmp(&y.bytes()));
         if a != b {

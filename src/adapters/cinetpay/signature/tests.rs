@@ -253,3 +253,8 @@ fn nothing_is_printed_of_keys_and_forms() {
     let verified = Verifier::new([SECRET]).verify(&form, Some(FIRST.as_bytes())).unwrap();
     assert_eq!(format!("{verified:?}"), "Verified(…)");
 }
+
+#[test]
+fn the_bounds_are_the_documented_ones() {
+    assert_eq!((PAIRS_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX), (64, 64, 8192));
+}

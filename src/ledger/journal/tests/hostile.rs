@@ -69,7 +69,7 @@ proptest! {
 
     #[test]
     fn what_is_read_is_what_the_writer_writes(text in prop_oneof![
-        "\\{\"seq\":(0|01|1|12|99999999999999999999|18446744073709551615|\\+1),\"prev\":\"[0-9a-fA-F]{63,65}\",\"batch\":(0|1|02|),?\"a\":1",
+        "\\{\"seq\":(0|01|1|12|99999999999999999999|18446744073709551615|\\+1),\"prev\":\"([0-9a-f]{64}|[0-9a-fA-F]{63,65})\",\"batch\":(0|1|02|),?\"a\":1",
         "[ -~]{0,200}",
     ]) {
         // With a hash that fits, so that only the frame can be wrong.
