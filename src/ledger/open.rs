@@ -33,6 +33,7 @@ pub(super) fn open(options: OpenOptions) -> Result<Embedded, OpenError> {
     let lock = lock(store)?;
     let medium = Medium::Disk(store.join("journal"));
     let folder = Folder::of(store);
+    let in_doubt = !folder.was_closed();
     let Opened { index, recovered, counts } = open_index(&folder, &medium, store)?;
     let settings = Settings { segment_bytes: options.segment_bytes, on_fatal: Arc::clone(&options.on_fatal) };
     let journal = Arc::new(Writer::start(medium.clone(), &recovered, settings)?);
@@ -42,7 +43,8 @@ pub(super) fn open(options: OpenOptions) -> Result<Embedded, OpenError> {
     state.applied_seq.store(journal.last_seq(), Ordering::Release);
     let indexer = Indexer {
         index: index.clone(),
-        folder: folder.path(),
+        folder: folder.clone(),
+        in_doubt,
         overlay: Arc::clone(&overlay),
         state: Arc::clone(&state),
         journal: Arc::clone(&journal),
@@ -108,15 +110,14 @@ pub(super) fn open_index(folder: &Folder, medium: &Medium, store: &Path) -> Resu
     } else if has_history && !path.exists() {
         note_rebuild("it is missing");
     }
-    let thorough = !folder.was_closed();
     folder.mark_open().map_err(folder_error(store))?;
-    match attempt(folder, medium, thorough, has_history) {
+    match attempt(folder, medium, has_history) {
         Ok(opened) => Ok(opened),
         Err(Refused::Journal(error)) => Err(error.into()),
         Err(Refused::Locked) => Err(OpenError::InUse(store.to_owned())),
         Err(Refused::Index(reason)) => {
             discard(folder, store, &reason)?;
-            attempt(folder, medium, false, false).map_err(|refused| match refused {
+            attempt(folder, medium, false).map_err(|refused| match refused {
                 Refused::Journal(error) => error.into(),
                 Refused::Locked => OpenError::InUse(store.to_owned()),
                 Refused::Index(reason) => OpenError::Index(reason),
@@ -145,24 +146,19 @@ enum Refused {
     Index(String),
 }
 
-fn attempt(folder: &Folder, medium: &Medium, thorough: bool, used: bool) -> Result<Opened, Refused> {
+fn attempt(folder: &Folder, medium: &Medium, used: bool) -> Result<Opened, Refused> {
     let index = Index::new(match folder.open() {
         Sled::Open(db) => db,
         Sled::Locked => return Err(Refused::Locked),
         Sled::Broken => return Err(Refused::Index("sled does not open".into())),
     });
-    let outcome = catch_unwind(AssertUnwindSafe(|| level(&index, medium, thorough, used)));
+    let outcome = catch_unwind(AssertUnwindSafe(|| level(&index, medium, used)));
     let panicked = Err(Refused::Index("sled panicked while it was read".into()));
     let (recovered, counts) = outcome.unwrap_or(panicked)?;
     Ok(Opened { index, recovered, counts })
 }
 
-fn level(
-    index: &Index,
-    medium: &Medium,
-    thorough: bool,
-    used: bool,
-) -> Result<(Recovered, [u64; STATUSES]), Refused> {
+fn level(index: &Index, medium: &Medium, used: bool) -> Result<(Recovered, [u64; STATUSES]), Refused> {
     let in_doubt = |error: IndexError| Refused::Index(error.to_string());
     let applied = index.applied().map_err(in_doubt)?;
     if applied.is_none() && !index.is_empty() {
@@ -170,9 +166,6 @@ fn level(
     }
     if applied.is_none() && used {
         note_rebuild("it is empty although the journal is not");
-    }
-    if thorough {
-        index.read_all().map_err(in_doubt)?;
     }
     let mut replay = Replay { index, orders: HashMap::new(), changes: Vec::new() };
     let recovered = journal::recover(medium, applied.as_ref(), &mut |line, position| {
