@@ -54,6 +54,7 @@ fn assemble(
     pace: Option<Pace>,
 ) -> Result<Embedded, OpenError> {
     let store = &options.folder;
+    let in_doubt = !folder.was_closed();
     let Opened { index, recovered, counts } = open_index(&folder, &medium, store)?;
     let settings = Settings { segment_bytes: options.segment_bytes, on_fatal: Arc::clone(&options.on_fatal) };
     let journal = Arc::new(Writer::start_at(medium.clone(), &recovered, settings, pace.clone())?);
@@ -64,6 +65,7 @@ fn assemble(
     let indexer = Indexer {
         index: index.clone(),
         folder: folder.clone(),
+        in_doubt,
         overlay: Arc::clone(&overlay),
         state: Arc::clone(&state),
         journal: Arc::clone(&journal),
@@ -127,15 +129,14 @@ pub(super) fn open_index(folder: &Folder, medium: &Medium, store: &Path) -> Resu
     } else if has_history && !folder.exists() {
         note_rebuild("it is missing");
     }
-    let thorough = !folder.was_closed();
     folder.mark_open().map_err(folder_error(store))?;
-    match attempt(folder, medium, thorough, has_history) {
+    match attempt(folder, medium, has_history) {
         Ok(opened) => Ok(opened),
         Err(Refused::Journal(error)) => Err(error.into()),
         Err(Refused::Locked) => Err(OpenError::InUse(store.to_owned())),
         Err(Refused::Index(reason)) => {
             discard(folder, store, &reason)?;
-            attempt(folder, medium, false, false).map_err(|refused| match refused {
+            attempt(folder, medium, false).map_err(|refused| match refused {
                 Refused::Journal(error) => error.into(),
                 Refused::Locked => OpenError::InUse(store.to_owned()),
                 Refused::Index(reason) => OpenError::Index(reason),
@@ -166,24 +167,19 @@ enum Refused {
     Index(String),
 }
 
-fn attempt(folder: &Folder, medium: &Medium, thorough: bool, used: bool) -> Result<Opened, Refused> {
+fn attempt(folder: &Folder, medium: &Medium, used: bool) -> Result<Opened, Refused> {
     let index = Index::new(match folder.open() {
         Sled::Open(db) => db,
         Sled::Locked => return Err(Refused::Locked),
         Sled::Broken => return Err(Refused::Index("sled does not open".into())),
     });
-    let outcome = catch_unwind(AssertUnwindSafe(|| level(&index, medium, thorough, used)));
+    let outcome = catch_unwind(AssertUnwindSafe(|| level(&index, medium, used)));
     let panicked = Err(Refused::Index("sled panicked while it was read".into()));
     let (recovered, counts) = outcome.unwrap_or(panicked)?;
     Ok(Opened { index, recovered, counts })
 }
 
-fn level(
-    index: &Index,
-    medium: &Medium,
-    thorough: bool,
-    used: bool,
-) -> Result<(Recovered, [u64; STATUSES]), Refused> {
+fn level(index: &Index, medium: &Medium, used: bool) -> Result<(Recovered, [u64; STATUSES]), Refused> {
     let in_doubt = |error: IndexError| Refused::Index(error.to_string());
     failpoint!("index.opened");
     let applied = index.applied().map_err(in_doubt)?;
@@ -192,9 +188,6 @@ fn level(
     }
     if applied.is_none() && used {
         note_rebuild("it is empty although the journal is not");
-    }
-    if thorough {
-        index.read_all().map_err(in_doubt)?;
     }
     let mut replay = Replay { index, orders: HashMap::new(), changes: Vec::new() };
     let recovered = journal::recover(medium, applied.as_ref(), &mut |line, position| {

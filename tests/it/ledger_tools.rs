@@ -5,9 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use auditshield::ledger;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
+use crate::ledger::{commit, created, open};
 use crate::process_support::World;
 
 /// Buyers at work while the tools run.
@@ -168,4 +170,46 @@ async fn tools_refuse_what_would_do_harm() {
     assert_eq!(code, 0, "an empty journal has an empty backup: {said}");
     let (code, said) = world.run(&["ledger", "restore", &path("empty"), &other]).await;
     assert!(code == 1 && said.contains("not empty"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_belongs_to_one_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (store, target) = (path("store"), path("backup"));
+    let more = async |store: &Path, numbers: std::ops::Range<i64>| {
+        let ledger = open(store);
+        for number in numbers {
+            commit(&ledger, number, &[created(number)]).await;
+        }
+        ledger.close().await;
+    };
+    more(&store, 0..5).await;
+    ledger::backup(&store, &target, &mut |_| ()).unwrap();
+    let twin = path("twin");
+    ledger::restore(&target, &twin, &mut |_| ()).unwrap();
+    more(&store, 5..8).await;
+    ledger::backup(&store, &target, &mut |_| ()).unwrap();
+    let before = segments(&target);
+    let refused = |store: &Path| {
+        let said = ledger::backup(store, &target, &mut |_| ()).unwrap_err().to_string();
+        assert_eq!(segments(&target), before, "{said}");
+        said
+    };
+    // The twin has lost lines, then gone another way, less far and further than the backup.
+    let said = refused(&twin);
+    assert!(
+        said.contains("line 5 ") && said.contains("line 8:") && said.contains("ledger restore"),
+        "{said}"
+    );
+    for (numbers, words) in [(20..22, "lost writes"), (22..30, "line 8 (byte ")] {
+        more(&twin, numbers).await;
+        let said = refused(&twin);
+        assert!(said.contains(words), "{said}");
+    }
+    // A journal that was never the same one.
+    let other = path("other");
+    more(&other, 40..60).await;
+    let said = refused(&other);
+    assert!(said.contains("line 1 (byte 0 ") && said.contains("00000000000000000001.jsonl"), "{said}");
 }

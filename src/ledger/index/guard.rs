@@ -76,14 +76,23 @@ impl Files {
         self.mark("open")
     }
 
+    /// Notes durably that the index is damaged: the next start makes it anew.
+    pub(crate) fn mark_damaged(&self) -> io::Result<()> {
+        self.write_marker("damaged open")
+    }
+
     /// Notes durably that the index was closed in order.
     pub(crate) fn mark_clean(&self) -> io::Result<()> {
         self.mark("clean")
     }
 
     fn mark(&self, word: &str) -> io::Result<()> {
+        self.write_marker(&format!("{} {word}", boot_id()))
+    }
+
+    fn write_marker(&self, text: &str) -> io::Result<()> {
         let mut file = File::create(self.marker())?;
-        writeln!(file, "{} {word}", boot_id())?;
+        writeln!(file, "{text}")?;
         file.sync_all()?;
         sync_folder(&self.store)
     }

@@ -152,10 +152,13 @@ impl Index {
         })
     }
 
-    /// Reads every key and value, to know that sled can.
-    pub(crate) fn read_all(&self) -> Result<(), IndexError> {
+    /// Reads every key and value, to know that sled can, for as long as `go_on` says so.
+    pub(crate) fn read_all(&self, go_on: &dyn Fn() -> bool) -> Result<(), IndexError> {
         for entry in self.entries() {
             let (key, value) = entry?;
+            if !go_on() {
+                return Ok(());
+            }
             if key.first() == Some(&keys::ORDER) {
                 decode_snapshot(&value)?;
             }

@@ -76,6 +76,17 @@ impl Folder {
         }
     }
 
+    /// Notes durably that the index is damaged: the next start makes it anew.
+    pub(crate) fn mark_damaged(&self) -> io::Result<()> {
+        match self {
+            Folder::Disk(files) => files.mark_damaged(),
+            Folder::Memory(memory) => {
+                memory.break_file();
+                Ok(())
+            }
+        }
+    }
+
     /// Notes durably that the index was closed in order.
     pub(crate) fn mark_clean(&self) -> io::Result<()> {
         match self {
