@@ -34,7 +34,7 @@ pub type Span = Arc<dyn Fn() -> Duration + Send + Sync>;
 pub struct Pace {
     /// How long an fdatasync takes. What arrives meanwhile waits for the next one.
     pub sync: Span,
-    /// How long the index rests between two batches.
+    /// How long a batch takes to reach the index.
     pub index: Span,
     /// One write and one sync carry at most about this many bytes.
     pub batch_bytes: usize,

@@ -3,17 +3,16 @@
 use std::sync::Arc;
 
 use auditshield::actors::{AskError, Orders, Receipt};
-use auditshield::domain::decide::{Refusal, digest_text};
+use auditshield::domain::decide::Refusal;
 use auditshield::domain::event::{Decision, Event, Request};
 use auditshield::domain::input::{Input, Notice, Purchase};
 use auditshield::domain::payment::Payment;
-use auditshield::domain::values::{
-    Attempt, Buyer, Claimed, Currency, Email, Lang, Money, OrderId, TransactionId,
-};
+use auditshield::domain::values::{Buyer, Currency, Email, Lang, Money, OrderId, TransactionId};
 use auditshield::ledger::{CommitError, Ledger};
 
+use crate::cinetpay::Outcome;
 use crate::short;
-use crate::world::{Phase, Sold, State, World};
+use crate::world::{Sold, State, World};
 
 /// One thing that happens at its time.
 #[derive(Debug, Clone)]
@@ -28,6 +27,8 @@ pub enum Act {
     Webhook(TransactionId, [u8; 32], u32),
     /// Somebody sends an old notification again.
     Replay,
+    /// CinetPay notifies about every order several times within moments.
+    Burst,
     /// The link's button.
     Download,
     /// A person does something to an order.
@@ -44,17 +45,6 @@ pub enum Act {
     Look,
     /// Trouble is over.
     Calm,
-}
-
-/// What becomes of a payment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    Accepted,
-    OtherAmount,
-    OtherCurrency,
-    Refused,
-    /// Nothing yet, but CinetPay notifies.
-    StillPending,
 }
 
 /// What acts need of the running daemon.
@@ -89,6 +79,7 @@ impl Shop {
             Act::Impostor => self.intrude().await,
             Act::Pay(transaction, outcome) => self.world.with(|s| s.pay(transaction, outcome)),
             Act::Replay => self.world.with(State::replay),
+            Act::Burst => self.world.with(State::burst),
             Act::Trouble | Act::Room | Act::IndexWell | Act::Look | Act::Calm => {}
         }
     }
@@ -302,110 +293,6 @@ impl State {
             },
             request,
         })
-    }
-
-    /// The buyer sees the page: what he will do there, and what CinetPay will say about it.
-    fn script(&mut self, page: TransactionId) {
-        if !self.scripted.insert((page.order, page.attempt.number())) {
-            return;
-        }
-        let top = self.knobs.chaos_ms.min(120_000);
-        let c = &mut self.chance.cinetpay;
-        let (first, second) = (c.skewed(50, top), c.skewed(50, top));
-        let script: &[Outcome] = match c.below(16) {
-            0 => &[],
-            1 => &[Outcome::StillPending],
-            2 => &[Outcome::OtherAmount],
-            3 => &[Outcome::OtherCurrency],
-            4 => &[Outcome::Refused],
-            5 => &[Outcome::Refused, Outcome::Accepted],
-            6 | 7 => &[Outcome::StillPending, Outcome::Accepted],
-            8 => &[Outcome::StillPending, Outcome::Refused],
-            _ => &[Outcome::Accepted],
-        };
-        if script.is_empty() {
-            self.count("abandoned page");
-        }
-        let mut at = first;
-        for outcome in script {
-            self.plan(at, Act::Pay(page, *outcome));
-            at += second;
-        }
-        if self.chance.cinetpay.one_in(2) {
-            let after = at + self.chance.cinetpay.skewed(1, 60_000);
-            self.plan(after, Act::Download);
-        }
-    }
-
-    /// CinetPay's truth changes, and it notifies: never, once or several times, in any order.
-    fn pay(&mut self, page: TransactionId, outcome: Outcome) {
-        let key = (page.order, page.attempt.number());
-        let Some(transaction) = self.transactions.get_mut(&key) else { return };
-        let price = transaction.price;
-        let paid =
-            |amount, currency| Phase::Accepted(Claimed { amount: Some(amount), currency: Some(currency) });
-        let other = if price.currency() == Currency::Xof { Currency::Xaf } else { Currency::Xof };
-        let phase = match outcome {
-            Outcome::Accepted => paid(price.amount(), price.currency()),
-            Outcome::OtherAmount => paid(price.amount() - 5, price.currency()),
-            Outcome::OtherCurrency => paid(price.amount(), other),
-            Outcome::Refused => Phase::Refused,
-            Outcome::StillPending => Phase::Waiting,
-        };
-        transaction.was_refused |= outcome == Outcome::Refused;
-        transaction.was_mismatched |= matches!(outcome, Outcome::OtherAmount | Outcome::OtherCurrency);
-        let changes = transaction.phase != phase;
-        transaction.phase = phase;
-        self.note(format!("pay {} {outcome:?}", short(page.order)));
-        if changes {
-            self.changed(page.order);
-        }
-        self.count(match outcome {
-            Outcome::Accepted => "paid",
-            Outcome::OtherAmount | Outcome::OtherCurrency => "paid otherwise",
-            Outcome::Refused => "refused at CinetPay",
-            Outcome::StillPending => "webhook while pending",
-        });
-        self.send_notices(page);
-    }
-
-    fn send_notices(&mut self, page: TransactionId) {
-        let c = &mut self.chance.cinetpay;
-        let copies = c.pick(&[0, 0, 1, 1, 1, 1, 2, 5]);
-        let mut digest = [0; 32];
-        digest.chunks_mut(8).for_each(|part| part.copy_from_slice(&c.number().to_be_bytes()));
-        let delays: Vec<u64> = (0..copies).map(|_| c.skewed(0, 20_000)).collect();
-        if copies == 0 {
-            self.count("webhook never sent");
-        }
-        if copies > 1 {
-            self.count("webhook sent several times");
-        }
-        if let Some(sold) = self.sold.get_mut(&page.order) {
-            sold.sent.insert(digest_text(&digest));
-        }
-        self.notices.push((page, digest));
-        for delay in delays {
-            // Copies of the same instant meet in the order's mailbox.
-            let delay = if self.chance.cinetpay.one_in(3) { delay / 1_000 * 1_000 } else { delay };
-            self.plan(delay, Act::Webhook(page, digest, 3));
-        }
-    }
-
-    fn replay(&mut self) {
-        if self.notices.is_empty() {
-            return;
-        }
-        let (page, digest) = self.chance.cinetpay.pick(&self.notices);
-        self.count("old notification replayed");
-        self.plan(0, Act::Webhook(page, digest, 0));
-        if self.chance.cinetpay.one_in(4) {
-            // One for an order that nobody ever made.
-            let stranger = OrderId::new(self.clock(), u128::from(self.chance.cinetpay.number()));
-            let page = TransactionId { order: stranger, attempt: Attempt::FIRST };
-            self.count("webhook for an unknown order");
-            self.plan(0, Act::Webhook(page, digest, 0));
-        }
     }
 }
 

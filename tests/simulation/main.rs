@@ -10,6 +10,7 @@
 mod acts;
 mod books;
 mod chance;
+mod cinetpay;
 mod knobs;
 mod laws;
 mod life;

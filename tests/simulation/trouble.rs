@@ -54,6 +54,12 @@ impl State {
                 self.plan(at, act.clone());
             }
         }
+        if self.chance.cinetpay.one_in(2) {
+            for _ in 0..3 {
+                let at = self.chance.cinetpay.between(chaos / 4, chaos);
+                self.plan(at, Act::Burst);
+            }
+        }
         let blows = self.chance.trouble.between(0, 10);
         for _ in 0..blows {
             let at = self.chance.trouble.between(0, chaos);

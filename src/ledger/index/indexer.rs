@@ -111,7 +111,7 @@ impl Indexer {
         self.checkpoint(newest);
     }
 
-    /// The same as [`Indexer::run`] as a task that rests between two batches as long as the machine says.
+    /// The same as [`Indexer::run`] as a task, whose batches take as long as the machine says.
     pub(crate) async fn run_paced(self, pace: Pace) {
         if self.in_doubt && !self.is_readable() {
             return;
@@ -119,11 +119,10 @@ impl Indexer {
         let mut checkpoint = tokio::time::Instant::now();
         let mut failures = 0;
         let mut newest = None;
-        let mut rest = Duration::ZERO;
-        loop {
+        while let Some(changes) = self.overlay.peek(BATCH_CHANGES_MAX, Duration::ZERO) {
+            // Further commits arrive while a batch is on its way.
+            let rest = if changes.is_empty() { IDLE_REST } else { (pace.index)() };
             tokio::time::sleep(rest).await;
-            let Some(changes) = self.overlay.peek(BATCH_CHANGES_MAX, Duration::ZERO) else { break };
-            rest = if changes.is_empty() { IDLE_REST } else { (pace.index)() };
             if let Err(error) = self.take_in(&changes) {
                 failures += 1;
                 self.failed(&error, failures);
