@@ -25,8 +25,9 @@ use super::{OpenError, OpenOptions};
 use crate::domain::payment::Payment;
 use crate::domain::values::OrderId;
 
-/// Lines replayed into sled per batch.
-const REPLAY_LINES_MAX: usize = 1024;
+/// Lines replayed into sled per batch. Several lines of one order become one write: making an index anew spends its
+/// time in sled, and with small batches it would write each order as often as it was committed.
+const REPLAY_LINES_MAX: usize = 16 * 1024;
 
 pub(super) fn open(options: OpenOptions) -> Result<Embedded, OpenError> {
     let store = &options.folder;
