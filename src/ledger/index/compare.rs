@@ -25,6 +25,9 @@ pub(crate) fn compare(
         Ok(applied) if applied.as_ref() == last => {}
         Ok(_) | Err(_) => look.differs("-", "m:applied"),
     }
+    if !matches!((index.counts(), index.recount()), (Ok(noted), Ok(counted)) if noted == counted) {
+        look.differs("-", "m:counts");
+    }
     if look.all(index).is_err() {
         (look.find)("l'index est illisible / the index is unreadable (auditshield ledger rebuild)".into());
         return;
@@ -85,7 +88,7 @@ impl Look<'_> {
                 keys::STATUS | keys::DUE | keys::EMAIL | keys::TRANSACTION => self.derived(&key, &value),
                 keys::REQUEST => self.request(index, &key, &value)?,
                 keys::REQUEST_AGE => value.is_empty() && self.requests.ages.contains(&key[..]),
-                _ => key == keys::APPLIED,
+                _ => key == keys::APPLIED || key == keys::COUNTS,
             };
             if good {
                 *self.seen.entry(kind).or_default() += 1;

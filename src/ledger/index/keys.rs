@@ -26,6 +26,8 @@ pub(crate) const REQUEST_AGE: u8 = b'x';
 
 /// The last line taken in.
 pub(crate) const APPLIED: &[u8] = b"m:applied";
+/// How many orders each status has.
+pub(crate) const COUNTS: &[u8] = b"m:counts";
 
 const ID_BYTES: usize = 16;
 const TIME_BYTES: usize = 8;
