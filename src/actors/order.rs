@@ -280,7 +280,7 @@ impl State {
         let next = Payment::evolve(self.payment.as_deref(), order, &events, now)?;
         failpoint!("created.before_commit" if matches!(input, Input::Buy(_)));
         failpoint!("init.answered_before_commit" if matches!(input, Input::Report(Report::Opened { .. })));
-        failpoint!("check.answered_before_commit" if matches!(input, Input::Report(Report::Checked(_))));
+        failpoint!("check.answered_before_commit" if matches!(input, Input::Report(Report::Checked { .. })));
         failpoint!("mail.accepted_before_commit" if matches!(input, Input::Report(Report::MailAccepted)));
         match parts.ledger.commit(&next, &events, now).await {
             Ok(_) => {}

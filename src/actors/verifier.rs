@@ -12,6 +12,7 @@ use crate::ports::{OpenRequest, Opened};
 /// Asks about every attempt up to the newest.
 pub(super) fn check(shared: Arc<Shared>, payment: Arc<Payment>) -> Errand {
     let (order, newest, time) = (payment.id, payment.attempt, shared.parts.settings.errand_time);
+    let notices = payment.notices.len();
     let work = async move {
         let mut answers = Vec::new();
         for attempt in newest.newest_first() {
@@ -22,10 +23,10 @@ pub(super) fn check(shared: Arc<Shared>, payment: Arc<Payment>) -> Errand {
                 break;
             }
         }
-        Report::Checked(answers)
+        Report::Checked { answers, notices }
     };
     let lost = Verdict::Unknown { code: "LOST".to_owned(), answered: false, retry_after: None };
-    Errand { work: Box::pin(work), lost: Report::Checked(vec![(newest, lost)]), time }
+    Errand { work: Box::pin(work), lost: Report::Checked { answers: vec![(newest, lost)], notices }, time }
 }
 
 /// Opens a payment page. `ask_first` where an earlier asking may have opened it unheard: its answer was not read, or a
@@ -38,7 +39,9 @@ pub(super) fn open(shared: Arc<Shared>, payment: Arc<Payment>, ask_first: bool) 
         }
         let transaction = TransactionId { order: payment.id, attempt: newest };
         match shared.parts.provider.check(transaction).await {
-            paid @ Verdict::Accepted(_) => Report::Checked(vec![(newest, paid)]),
+            paid @ Verdict::Accepted(_) => {
+                Report::Checked { answers: vec![(newest, paid)], notices: payment.notices.len() }
+            }
             Verdict::Unknown { answered: false, code, .. } => {
                 Report::NotOpened { attempt: newest, reason: code, ambiguous: false }
             }

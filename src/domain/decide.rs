@@ -148,7 +148,7 @@ fn reported(policy: &Policy, payment: &Payment, report: &Report, now: Timestamp)
         Report::NotOpened { attempt, reason, ambiguous } => {
             not_opened(policy, payment, *attempt, (reason, *ambiguous), now)
         }
-        Report::Checked(answers) => checked(policy, payment, answers, now),
+        Report::Checked { answers, notices } => checked(policy, payment, answers, *notices, now),
         Report::MailAccepted => mail_event(payment, |sale| match sale.delivered_at {
             None => Event::Delivered {},
             Some(_) => Event::Resent {},
@@ -206,7 +206,13 @@ fn strongest(payment: &Payment, answers: &[(Attempt, Verdict)]) -> Option<(Attem
     answers.iter().rev().max_by_key(|answer| rank(answer)).cloned()
 }
 
-fn checked(policy: &Policy, payment: &Payment, answers: &[(Attempt, Verdict)], now: Timestamp) -> Vec<Event> {
+fn checked(
+    policy: &Policy,
+    payment: &Payment,
+    answers: &[(Attempt, Verdict)],
+    notices: usize,
+    now: Timestamp,
+) -> Vec<Event> {
     let open = match &payment.status {
         Status::Paid(_) | Status::Refunded(_) => return vec![],
         Status::Review { .. } => false,
@@ -233,6 +239,13 @@ fn checked(policy: &Policy, payment: &Payment, answers: &[(Attempt, Verdict)], n
             },
         ],
         Verdict::Accepted(_) => vec![],
+        // A notification was answered 200 while CinetPay was being asked: it may speak of something newer than this
+        // answer, so nothing is concluded from it but money, and CinetPay is asked again at once.
+        Verdict::Refused { code } | Verdict::Pending { code } | Verdict::Unknown { code, .. }
+            if open && notices < payment.notices.len() =>
+        {
+            vec![seen("overtaken", &code, Some(now))]
+        }
         Verdict::Refused { code } => refused(policy, payment, attempt, &code, now, seen),
         Verdict::Pending { code } => waiting(policy, payment, ("pending", &code, true), None, now, seen),
         Verdict::Unknown { code, answered, retry_after } => {

@@ -61,7 +61,7 @@ pub enum Event {
     Checked {
         /// The attempt that decided.
         attempt: Attempt,
-        /// `accepted`, `mismatch`, `refused`, `pending` or `unknown`.
+        /// `accepted`, `mismatch`, `refused`, `pending`, `unknown`, or `overtaken` by a newer notification.
         verdict: String,
         /// CinetPay's code, or our word for why there is none.
         code: String,

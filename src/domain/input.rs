@@ -80,8 +80,13 @@ pub enum Report {
         /// Whether CinetPay may have opened it all the same.
         ambiguous: bool,
     },
-    /// CinetPay was asked about one or more attempts, newest first.
-    Checked(Vec<(Attempt, Verdict)>),
+    /// CinetPay was asked about one or more attempts.
+    Checked {
+        /// Its answers, newest attempt first.
+        answers: Vec<(Attempt, Verdict)>,
+        /// How many of the order's notifications were known when it was asked.
+        notices: usize,
+    },
     /// The mail server took the mail.
     MailAccepted,
     /// The mail server refused it for good.

@@ -1,7 +1,7 @@
 //! The moments and counts at which a decision turns: one before, one after.
 
 use super::super::decide::digest_text;
-use super::super::payment::{Link, Mail, NOTICES_MAX, Status, duplicate_look};
+use super::super::payment::{Link, Mail, Status, duplicate_look};
 use super::super::schedule::{self, LATE_CHECKS_MAX, LATE_LOOK_SECONDS, MAIL_TRIES_MAX};
 use super::*;
 
@@ -32,7 +32,7 @@ fn wait(by: Duration) -> String {
 }
 
 fn checked(answers: Vec<(Attempt, Verdict)>) -> Input {
-    Input::Report(Report::Checked(answers))
+    Input::Report(Report::Checked { answers, notices: NOTICES_MAX })
 }
 
 fn notice(n: u8) -> Input {
@@ -89,12 +89,12 @@ fn the_next_look_depends_on_the_answer() {
     assert_eq!(tale.owes(), wait(schedule::retry(0, tale.seed())));
 }
 
-/// Unheard, an order is kept for a second horizon, and no longer.
+/// Unheard, an order waits for a second horizon. Then it expires; one with a page is looked at further all the same.
 #[test]
 fn silence_has_an_end_too() {
     for (status, horizons, early, want) in [
         ("PENDING", 2, true, "CHECKED"),
-        ("PENDING", 2, false, "CHECKED EXPIRED"),
+        ("PENDING", 2, false, "EXPIRED CHECKED"),
         ("CREATED", 2, true, "CHECKED"),
         ("CREATED", 2, false, "CHECKED EXPIRED"),
     ] {
