@@ -192,13 +192,14 @@ fn not_opened(
     }]
 }
 
-/// The answers of several attempts become one: paid before mismatch before waiting before refused.
+/// The answers of several attempts become one: paid before mismatch before waiting before unheard before refused. An
+/// attempt that was not heard of may have been paid, so nothing is over yet.
 fn strongest(payment: &Payment, answers: &[(Attempt, Verdict)]) -> Option<(Attempt, Verdict)> {
     let rank = |(attempt, verdict): &(Attempt, Verdict)| match verdict {
-        Verdict::Accepted(paid) if paid.claimed.is(payment.price) => 5,
-        Verdict::Accepted(_) => 4,
-        Verdict::Pending { .. } => 3,
-        Verdict::Unknown { answered: false, .. } => 2,
+        Verdict::Accepted(paid) if paid.claimed.is(payment.price) => 6,
+        Verdict::Accepted(_) => 5,
+        Verdict::Pending { .. } => 4,
+        Verdict::Unknown { answered: false, .. } => 3,
         Verdict::Refused { .. } if *attempt == payment.attempt => 2,
         Verdict::Refused { .. } => 1,
         Verdict::Unknown { answered: true, .. } => i32::from(*attempt == payment.attempt),
