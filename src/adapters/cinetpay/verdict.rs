@@ -152,7 +152,7 @@ mod tests {
             "100", "12.5", "XOF", "usd", "", " ",
         ];
         prop_oneof![
-            4 => prop::sample::select(words).prop_map(|word| Value::from(word)),
+            4 => prop::sample::select(words).prop_map(Value::from),
             1 => "[ -~]{0,70}".prop_map(Value::from),
             1 => prop::sample::select(vec![0_i64, 627, 664, 100, -1]).prop_map(Value::from),
             1 => Just(Value::Null),

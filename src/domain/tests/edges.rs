@@ -240,7 +240,11 @@ fn the_deciding_attempt_is_named() {
     assert_eq!(named([(second, "refused"), (Attempt::FIRST, "refused")]), second, "the newest refusal");
     assert_eq!(named([(second, "unknown"), (Attempt::FIRST, "unknown")]), second);
     assert_eq!(named([(second, "unknown"), (Attempt::FIRST, "refused")]), second);
-    assert_eq!(named([(second, "refused"), (Attempt::FIRST, "unheard")]), Attempt::FIRST, "not heard, not over");
+    assert_eq!(
+        named([(second, "refused"), (Attempt::FIRST, "unheard")]),
+        Attempt::FIRST,
+        "not heard, not over"
+    );
 }
 
 /// A mail is tried so many times, then a person has to look.

@@ -41,13 +41,14 @@ fn again(history: &mut Vec<Event>, kind: &str) {
 #[test]
 fn every_law_notices() {
     type Break = fn(&mut Payment, &mut Vec<Event>);
+    type Case = (&'static str, fn() -> Tale, Break);
     let refunded = || {
         let mut tale = sold();
         tale.tell(&input("refund"));
         tale
     };
     let no_verdict: Break = |_, history| history.retain(|event| event.kind() != "CHECKED");
-    let cases: [(&str, fn() -> Tale, Break); 17] = [
+    let cases: [Case; 17] = [
         ("its first event is not CREATED", sold, |_, history| history.swap(0, 1)),
         ("CREATED more than once", sold, |_, history| again(history, "CREATED")),
         ("DELIVERED more than once", sold, |_, history| again(history, "DELIVERED")),
