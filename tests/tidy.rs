@@ -45,7 +45,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("hyper_util", &["http/", "simulator/"]),
     ("ractor", &["actors/"]),
     ("sled", &["ledger/"]),
-    ("rustix", &["ledger/"]),
+    ("rustix", &["failpoint.rs", "ledger/"]),
     ("tokio_postgres", &["ledger/"]),
     ("postcard", &["ledger/"]),
     ("reqwest", &["adapters/", "simulator/mod.rs", "simulator/notify.rs"]),
@@ -64,7 +64,6 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("metrics_exporter_prometheus", &["telemetry.rs", "app.rs", "app/", "http/"]),
     ("tracing_subscriber", &["telemetry.rs", "config/"]),
     ("fail", &["failpoint.rs"]),
-    ("rustix", &["failpoint.rs", "ledger/"]),
     ("rustls", &["adapters/", "config/", "simulator/", "app.rs", "app/"]),
 ];
 

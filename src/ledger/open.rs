@@ -25,9 +25,9 @@ use super::{OpenError, OpenOptions};
 use crate::domain::payment::Payment;
 use crate::domain::values::OrderId;
 
-/// Lines replayed into sled per batch. Several lines of one order become one write: making an index anew spends its
-/// time in sled, and with small batches it would write each order as often as it was committed.
-const REPLAY_LINES_MAX: usize = 16 * 1024;
+/// Lines replayed into sled per batch. Why so many: an order's lines stand near each other, and of those in one batch only
+/// the last state is written, so most orders are written once.
+const REPLAY_LINES_MAX: usize = 64 * 1024;
 
 pub(super) fn open(options: OpenOptions) -> Result<Embedded, OpenError> {
     let store = &options.folder;
@@ -190,7 +190,7 @@ fn level(index: &Index, medium: &Medium, used: bool) -> Result<(Recovered, [u64;
     if applied.is_none() && used {
         note_rebuild("it is empty although the journal is not");
     }
-    let mut replay = Replay { index, orders: HashMap::new(), changes: Vec::new() };
+    let mut replay = Replay { index, orders: HashMap::new(), lines: 0, last: None };
     let recovered = journal::recover(medium, applied.as_ref(), &mut |line, position| {
         let receiver = |reason| JournalError::Receiver { seq: line.seq, reason };
         replay.take(line, position).map_err(receiver)
@@ -207,9 +207,12 @@ fn level(index: &Index, medium: &Medium, used: bool) -> Result<(Recovered, [u64;
 /// Folds journal lines into sled.
 struct Replay<'a> {
     index: &'a Index,
-    /// Orders in `changes`.
+    /// Orders that have changed since the last batch.
     orders: HashMap<OrderId, Arc<Snapshot>>,
-    changes: Vec<Change>,
+    /// Lines since the last batch.
+    lines: usize,
+    /// The last of them.
+    last: Option<Applied>,
 }
 
 impl Replay<'_> {
@@ -232,17 +235,20 @@ impl Replay<'_> {
         let mut lines = before.map(|before| before.lines.clone()).unwrap_or_default();
         lines.push(Located { seq: line.seq, position });
         let snapshot = Arc::new(Snapshot { payment, lines });
-        self.orders.insert(id, Arc::clone(&snapshot));
+        self.orders.insert(id, snapshot);
         let hash = String::from_utf8_lossy(&line.hash).into_owned();
-        self.changes.push(Change { applied: Applied { seq: line.seq, position, hash }, snapshot });
-        if self.changes.len() >= REPLAY_LINES_MAX { self.flush() } else { Ok(()) }
+        self.last = Some(Applied { seq: line.seq, position, hash });
+        self.lines += 1;
+        if self.lines >= REPLAY_LINES_MAX { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> Result<(), String> {
-        self.index.apply(&self.changes).map_err(|error| error.to_string())?;
-        failpoint!("index.replaying" if !self.changes.is_empty());
-        self.changes.clear();
-        self.orders.clear();
+        let Some(last) = self.last.take() else { return Ok(()) };
+        let change = |(_, snapshot)| Change { applied: last.clone(), snapshot };
+        let changes: Vec<Change> = self.orders.drain().map(change).collect();
+        self.index.apply(&changes).map_err(|error| error.to_string())?;
+        failpoint!("index.replaying");
+        self.lines = 0;
         Ok(())
     }
 }

@@ -37,11 +37,10 @@ struct Answer {
 
 /// Classifies one answer. `plain_http` allows a `payment_url` without TLS: only a simulator has one.
 pub fn opened(http: u16, body: &[u8], plain_http: bool) -> Opened {
-    let readable = serde_json::from_slice::<Answer>(body);
-    let answer = match readable {
-        Ok(answer) => answer,
-        Err(_) if http == TOO_MANY => return Opened::Refused { reason: "HTTP 429".to_owned() },
-        Err(_) => return Opened::Ambiguous { reason: format!("HTTP {http}, unreadable") },
+    let answer = match json::<Answer>(body) {
+        Some(answer) => answer,
+        None if http == TOO_MANY => return Opened::Refused { reason: "HTTP 429".to_owned() },
+        None => return Opened::Ambiguous { reason: format!("HTTP {http}, unreadable") },
     };
     let code = word(&answer.code).unwrap_or_default();
     let reason = reason(http, &code, &answer);
@@ -52,6 +51,12 @@ pub fn opened(http: u16, body: &[u8], plain_http: bool) -> Opened {
         400..=499 if !code.is_empty() => Opened::Refused { reason },
         _ => Opened::Ambiguous { reason },
     }
+}
+
+/// An answer's JSON. Bytes that are not UTF-8 are replaced: our own description comes back in it, perhaps in another
+/// character set, and must not keep a payment from being read. A replaced byte makes no word or number that is believed.
+pub(super) fn json<T: serde::de::DeserializeOwned>(body: &[u8]) -> Option<T> {
+    serde_json::from_str(&String::from_utf8_lossy(body)).ok()
 }
 
 /// The page of a successful answer, if its address is one a buyer may be sent to.

@@ -266,7 +266,7 @@ impl Client {
         let sense = match outcome {
             Err(_) => false,
             Ok(answer) if (200..300).contains(&answer.status) => {
-                serde_json::from_slice::<serde::de::IgnoredAny>(&answer.body).is_ok()
+                answer::json::<serde::de::IgnoredAny>(&answer.body).is_some()
             }
             Ok(answer) => answer.status < 500,
         };

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::answer::json;
 use crate::domain::input::{Acceptance, Verdict};
 use crate::domain::values::{Claimed, TransactionId};
 
@@ -29,7 +30,7 @@ struct Answer {
 /// Classifies one answer: HTTP status, body, and the already bounded `Retry-After`.
 pub fn classify(http: u16, body: &[u8], retry_after: Option<Duration>) -> Verdict {
     let unknown = |code: String, answered| Verdict::Unknown { code, answered, retry_after };
-    let Ok(answer) = serde_json::from_slice::<Answer>(body) else {
+    let Some(answer) = json::<Answer>(body) else {
         return unknown(format!("http {http} unreadable"), false);
     };
     let code = match &answer.code {
@@ -65,7 +66,7 @@ const SITES: [&str; 2] = ["site_id", "cpm_site_id"];
 /// Whether an answer says that it is about another transaction of ours, or another site: one that went astray between
 /// two connections decides nothing. What is not shaped like our own numbers is CinetPay's affair.
 pub fn is_astray(body: &[u8], asked: TransactionId, site_id: &str) -> bool {
-    let Ok(answer) = serde_json::from_slice::<Value>(body) else { return false };
+    let Some(answer) = json::<Value>(body) else { return false };
     let said = |name: &&str| [answer.get(*name), answer.get("data").and_then(|data| data.get(*name))];
     let texts =
         |names: &'static [&str]| names.iter().flat_map(said).flatten().filter_map(word).collect::<Vec<_>>();
@@ -143,6 +144,8 @@ mod tests {
         check(403, "<html>Error 1010</html>", "unknown http 403 unreadable false");
         check(200, "<html>", "unknown http 200 unreadable false");
         check(200, &paid[..40], "unknown http 200 unreadable false");
+        let latin1 = [&b"{\"description\":\"Guide d'\xE9t\xE9\","[..], &paid.as_bytes()[1..]].concat();
+        assert!(matches!(classify(200, &latin1, None), Verdict::Accepted(_)), "a description in Latin-1");
     }
 
     /// Values of every JSON type, words CinetPay uses, and words that are nearly those.
