@@ -106,8 +106,8 @@ const CATALOGUE: &[(&str, &str, &str, &[&str])] = &[
     (
         "webhook",
         "storm",
-        "tests/it/process_storm.rs",
-        &["kill_nine_fifty_times_loses_nothing_that_was_answered"],
+        "tests/crash/storm.rs",
+        &["kills_lose_nothing_and_double_nothing"],
     ),
     (
         "clock",
