@@ -25,9 +25,8 @@ use super::{OpenError, OpenOptions};
 use crate::domain::payment::Payment;
 use crate::domain::values::OrderId;
 
-/// Lines replayed into sled per batch. Why so many: an order's lines stand near each other, and of those in one batch only
-/// the last state is written, so most orders are written once.
-const REPLAY_LINES_MAX: usize = 64 * 1024;
+/// Lines replayed into sled per batch. Several lines of one order become one write.
+const REPLAY_LINES_MAX: usize = 8 * 1024;
 
 pub(super) fn open(options: OpenOptions) -> Result<Embedded, OpenError> {
     let store = &options.folder;
@@ -190,7 +189,8 @@ fn level(index: &Index, medium: &Medium, used: bool) -> Result<(Recovered, [u64;
     if applied.is_none() && used {
         note_rebuild("it is empty although the journal is not");
     }
-    let mut replay = Replay { index, orders: HashMap::new(), lines: 0, last: None };
+    let anew = applied.is_none().then_some([0; STATUSES]);
+    let mut replay = Replay { index, orders: HashMap::new(), lines: 0, last: None, anew };
     let recovered = journal::recover(medium, applied.as_ref(), &mut |line, position| {
         let receiver = |reason| JournalError::Receiver { seq: line.seq, reason };
         replay.take(line, position).map_err(receiver)
@@ -199,7 +199,7 @@ fn level(index: &Index, medium: &Medium, used: bool) -> Result<(Recovered, [u64;
         JournalError::Receiver { seq, reason } => Refused::Index(format!("line {seq}: {reason}")),
         other => Refused::Journal(other),
     })?;
-    replay.flush().map_err(Refused::Index)?;
+    replay.end().map_err(Refused::Index)?;
     let counts = index.counts().map_err(in_doubt)?;
     Ok((recovered, counts))
 }
@@ -213,6 +213,8 @@ struct Replay<'a> {
     lines: usize,
     /// The last of them.
     last: Option<Applied>,
+    /// The orders of each status, while an empty index is filled.
+    anew: Option<[u64; STATUSES]>,
 }
 
 impl Replay<'_> {
@@ -243,12 +245,26 @@ impl Replay<'_> {
     }
 
     fn flush(&mut self) -> Result<(), String> {
-        let Some(last) = self.last.take() else { return Ok(()) };
+        let Some(last) = &self.last else { return Ok(()) };
         let change = |(_, snapshot)| Change { applied: last.clone(), snapshot };
-        let changes: Vec<Change> = self.orders.drain().map(change).collect();
-        self.index.apply(&changes).map_err(|error| error.to_string())?;
+        let mut changes: Vec<Change> = self.orders.drain().map(change).collect();
+        // Oldest first: an idempotency key that was used again after a day stands for the newer order.
+        changes.sort_unstable_by_key(|change| change.snapshot.payment.id);
+        match &mut self.anew {
+            Some(counts) => self.index.fill(&changes, counts),
+            None => self.index.apply(&changes),
+        }
+        .map_err(|error| error.to_string())?;
         failpoint!("index.replaying");
         self.lines = 0;
         Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), String> {
+        self.flush()?;
+        match (&self.anew, &self.last) {
+            (Some(counts), Some(last)) => self.index.filled(last, counts).map_err(|error| error.to_string()),
+            (Some(_), None) | (None, _) => Ok(()),
+        }
     }
 }

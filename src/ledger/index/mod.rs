@@ -108,6 +108,44 @@ impl Index {
         Ok(())
     }
 
+    /// Takes changes into an index that is being made anew, in no particular order and not at once: until
+    /// [`Index::filled`] it does not say where it ends, and an index that does not is thrown away.
+    ///
+    /// Why two threads: making an index anew spends its time in sled, which serves several at once.
+    pub(crate) fn fill(&self, changes: &[Change], counts: &mut [u64; STATUSES]) -> Result<(), IndexError> {
+        let mut writes = Vec::new();
+        for change in changes {
+            let payment = &change.snapshot.payment;
+            let before = self.order(payment.id)?.and_then(|(_, payment)| payment);
+            if let Some(before) = &before {
+                writes.extend(keys::derived(before).into_iter().map(|key| (key, None)));
+                let count = &mut counts[status_place(before)];
+                *count = count.saturating_sub(1);
+            }
+            counts[status_place(payment)] += 1;
+            writes.extend(keys::derived(payment).into_iter().map(|key| (key, Some(Vec::new()))));
+            writes.push((keys::order(payment.id), Some(encode_snapshot(&change.snapshot)?)));
+            if let (None, Some(request)) = (&before, &payment.request) {
+                let entry = KeyEntry::of(payment, request);
+                writes.push((keys::request(&request.key), Some(postcard::to_stdvec(&entry)?)));
+                writes.push((keys::request_age(entry.at, &request.key), Some(Vec::new())));
+            }
+        }
+        // Stable: of two writes to one key the later stays the later. Neighbours share pages.
+        writes.sort_by(|(a, _), (b, _)| a.cmp(b));
+        self.db.fill(writes)?;
+        Ok(())
+    }
+
+    /// The end of a filling: from here on the index counts.
+    pub(crate) fn filled(&self, last: &Applied, counts: &[u64; STATUSES]) -> Result<(), IndexError> {
+        let mut batch = Batch::default();
+        batch.insert(keys::COUNTS, postcard::to_stdvec(counts)?);
+        batch.insert(keys::APPLIED, postcard::to_stdvec(last)?);
+        self.db.apply(batch)?;
+        Ok(())
+    }
+
     /// Forgets idempotency keys older than `before`, at most `limit`.
     pub(crate) fn forget_requests(&self, before: Timestamp, limit: usize) -> Result<(), IndexError> {
         let mut batch = Batch::default();

@@ -62,6 +62,35 @@ impl Store {
         }
     }
 
+    /// Writes sorted pairs, two threads at a time, in any order between different keys. A crash may leave any of them.
+    pub(crate) fn fill(&self, writes: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> sled::Result<()> {
+        let db = match self {
+            Store::Sled(db) => db,
+            Store::Memory(memory) => {
+                let pairs = writes.into_iter().map(|(key, value)| (key.into(), value.map(IVec::from)));
+                return memory.apply(pairs.collect());
+            }
+        };
+        let mut middle = writes.len() / 2;
+        // Writes to one key stay together, in their order.
+        while middle > 0 && middle < writes.len() && writes[middle].0 == writes[middle - 1].0 {
+            middle += 1;
+        }
+        let write = |writes: &[(Vec<u8>, Option<Vec<u8>>)]| {
+            writes.iter().try_for_each(|(key, value)| match value {
+                Some(value) => db.insert(key, value.as_slice()).map(drop),
+                None => db.remove(key).map(drop),
+            })
+        };
+        let (low, high) = writes.split_at(middle);
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| write(high));
+            let mine = write(low);
+            let other = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            mine.and(other)
+        })
+    }
+
     /// The keys of a range.
     pub(crate) fn keys(&self, range: RangeInclusive<Vec<u8>>) -> Keys {
         match self {

@@ -103,12 +103,7 @@ const CATALOGUE: &[(&str, &str, &str, &[&str])] = &[
             "what_is_not_text_is_400",
         ],
     ),
-    (
-        "webhook",
-        "storm",
-        "tests/crash/storm.rs",
-        &["kills_lose_nothing_and_double_nothing"],
-    ),
+    ("webhook", "storm", "tests/crash/storm.rs", &["kills_lose_nothing_and_double_nothing"]),
     (
         "clock",
         "±1 day, back 10 min",
