@@ -192,14 +192,14 @@ fn not_opened(
     }]
 }
 
-/// The answers of several attempts become one: paid before mismatch before waiting before unheard before refused. An
-/// attempt that was not heard of may have been paid, so nothing is over yet.
+/// The answers of several attempts become one: paid before mismatch before unheard before waiting before refused. An
+/// attempt that was not heard of may have been paid, so nothing is over yet, and the next look is near.
 fn strongest(payment: &Payment, answers: &[(Attempt, Verdict)]) -> Option<(Attempt, Verdict)> {
     let rank = |(attempt, verdict): &(Attempt, Verdict)| match verdict {
         Verdict::Accepted(paid) if paid.claimed.is(payment.price) => 6,
         Verdict::Accepted(_) => 5,
-        Verdict::Pending { .. } => 4,
-        Verdict::Unknown { answered: false, .. } => 3,
+        Verdict::Unknown { answered: false, .. } => 4,
+        Verdict::Pending { .. } => 3,
         Verdict::Refused { .. } if *attempt == payment.attempt => 2,
         Verdict::Refused { .. } => 1,
         Verdict::Unknown { answered: true, .. } => i32::from(*attempt == payment.attempt),

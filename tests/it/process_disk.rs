@@ -8,7 +8,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::process_support::World;
+use crate::process_support::{PATIENCE, World};
 
 /// Orders that wait for their notification: enough to use up what room is left in the journal's last page.
 const ORDERS: usize = 40;

@@ -218,15 +218,18 @@ impl State {
             mishaps: self.mishaps + self.machine.journal.failures(),
             unheard: true,
             resends: told.history.iter().filter(resent).count(),
+            edition: told.links.iter().rposition(|link| *link == plain(&letter.link)),
         };
         let earlier = self.mails.entry(order).or_default();
         let last = earlier.last().cloned();
         let same_link = earlier
             .iter()
-            .any(|one| one.link == taken.link && one.resends == taken.resends && one.text != taken.text);
+            .any(|one| one.link == taken.link && one.edition == taken.edition && one.text != taken.text);
         earlier.push(taken.clone());
         if same_link {
-            self.violate(format!("a repeated mail of {} differs from the first", short(order)));
+            let first = earlier.first().map_or_else(String::new, |one| one.text.clone());
+            let words = format!("a repeated mail of {} differs: {first} and {}", short(order), taken.text);
+            self.violate(words);
         }
         if let Some(last) = last {
             self.count("second mail");
@@ -247,12 +250,10 @@ impl State {
     /// CinetPay's truth about an order has changed.
     pub fn changed(&mut self, order: OrderId) {
         self.catch_up();
-        let waiting = self.books.orders.get(&order);
-        let waiting = waiting.is_some_and(|told| matches!(told.payment.status, Status::Pending { .. }));
         if let Some(sold) = self.sold.get_mut(&order) {
-            // A waiting order is asked about once more at least. An answer under way may be older than the change.
-            sold.must_settle = waiting && sold.checks == 0;
-            sold.unsure = u8::from(!sold.must_settle);
+            // A waiting order is asked about once more at least, unless an answer under way, or on its way into the
+            // journal, is older than the change.
+            (sold.must_settle, sold.unsure) = (false, 1);
         }
     }
 

@@ -191,8 +191,8 @@ impl Provider for Port {
             let answer = match fate {
                 Fate::Well | Fate::No => world.with(|s| s.answer(transaction)),
                 Fate::Unreached | Fate::Unheard | Fate::Panics => unknown("timeout", false, None),
-                Fate::Throttled(seconds) => unknown("429", true, Some(Duration::from_secs(seconds))),
-                Fate::Nonsense(answered) => unknown("624", answered, None),
+                Fate::Throttled(seconds) => unknown("429", false, Some(Duration::from_secs(seconds))),
+                Fate::Nonsense(_) => unknown("624", false, None),
             };
             let attempt = transaction.attempt.number();
             world.with(|s| s.note(format!("check {} {attempt} {fate:?}", crate::short(order))));

@@ -82,6 +82,8 @@ pub struct Taken {
     pub unheard: bool,
     /// How often a person had it sent again, by then.
     pub resends: usize,
+    /// Which of the order's links it carries: an attempt under way may be older than a resend.
+    pub edition: Option<usize>,
 }
 
 pub struct State {

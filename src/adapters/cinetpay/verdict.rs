@@ -19,6 +19,8 @@ const NEVER_FINAL: [&str; 6] = ["607", "623", "638", "662", "663", "664"];
 const NO_ANSWER: [&str; 4] = ["429", "609", "613", "624"];
 /// Longest word of CinetPay's kept, in bytes.
 const WORD_BYTES_MAX: usize = 64;
+/// The HTTP status of throttling.
+const TOO_MANY: u16 = 429;
 
 /// The envelope. Values may be strings or numbers, and every one may be missing.
 #[derive(Deserialize)]
@@ -39,11 +41,16 @@ pub fn classify(http: u16, body: &[u8], retry_after: Option<Duration>) -> Verdic
         code => code.as_ref().and_then(word).unwrap_or_default(),
     };
     if !(200..300).contains(&http) {
-        return unknown(if code.is_empty() { format!("http {http}") } else { code }, http < 500);
+        // "Later" and "who are you?" are no answers about the payment, whatever their status.
+        let answered = http < 500 && http != TOO_MANY && !NO_ANSWER.contains(&code.as_str());
+        return unknown(if code.is_empty() { format!("http {http}") } else { code }, answered);
     }
     let data = match &answer.data {
         Some(Value::Object(data)) if !NO_ANSWER.contains(&code.as_str()) => data,
-        Some(_) | None => return unknown(code, true),
+        Some(_) | None => {
+            let answered = !NO_ANSWER.contains(&code.as_str());
+            return unknown(code, answered);
+        }
     };
     let field = |name: &str| data.get(name).and_then(word);
     let status = field("status").unwrap_or_default().to_ascii_uppercase();
@@ -135,11 +142,12 @@ mod tests {
             check(
                 200,
                 &format!(r#"{{"code":"{code}","data":{{"status":"REFUSED"}}}}"#),
-                &format!("unknown {code} true"),
+                &format!("unknown {code} false"),
             );
         }
         check(404, r#"{"code":"627","data":{"status":"REFUSED"}}"#, "unknown 627 true");
-        check(429, "{}", "unknown http 429 true");
+        check(429, "{}", "unknown http 429 false");
+        check(400, r#"{"code":"624"}"#, "unknown 624 false");
         check(500, paid, "unknown 00 false");
         check(403, "<html>Error 1010</html>", "unknown http 403 unreadable false");
         check(200, "<html>", "unknown http 200 unreadable false");
@@ -195,7 +203,7 @@ mod tests {
                 Verdict::Pending { .. } => prop_assert!(ok && !empty && !(zero && status == "ACCEPTED")),
                 Verdict::Unknown { answered, .. } => {
                     prop_assert!(!ok || empty);
-                    prop_assert_eq!(answered, http < 500);
+                    prop_assert_eq!(answered, http < 500 && http != TOO_MANY && !empty);
                 }
             }
         }
