@@ -9,6 +9,10 @@ use crate::domain::payment::Payment;
 use crate::domain::values::{Attempt, TransactionId};
 use crate::ports::{OpenRequest, Opened};
 
+/// What CinetPay may say of a transaction that it does not know (no capture exists), and of credentials that it does not
+/// take. A page under another number does no harm then, and with wrong credentials it is refused.
+const CANNOT_TELL: [&str; 3] = ["609", "613", "624"];
+
 /// Asks about every attempt up to the newest.
 pub(super) fn check(shared: Arc<Shared>, payment: Arc<Payment>) -> Errand {
     let (order, newest, time) = (payment.id, payment.attempt, shared.parts.settings.errand_time);
@@ -42,10 +46,10 @@ pub(super) fn open(shared: Arc<Shared>, payment: Arc<Payment>, ask_first: bool) 
             paid @ Verdict::Accepted(_) => {
                 Report::Checked { answers: vec![(newest, paid)], notices: payment.notices.len() }
             }
-            Verdict::Unknown { answered: false, code, .. } => {
+            Verdict::Unknown { answered: false, code, .. } if !CANNOT_TELL.contains(&code.as_str()) => {
                 Report::NotOpened { attempt: newest, reason: code, ambiguous: false }
             }
-            Verdict::Pending { .. } | Verdict::Refused { .. } | Verdict::Unknown { answered: true, .. } => {
+            Verdict::Pending { .. } | Verdict::Refused { .. } | Verdict::Unknown { .. } => {
                 match newest.next() {
                     Some(next) => open_now(&shared, &payment, next).await,
                     None => {

@@ -114,7 +114,7 @@ pub enum Verdict {
     Unknown {
         /// CinetPay's code, or our word for the fault.
         code: String,
-        /// False when CinetPay could not be reached at all or did not answer sense.
+        /// False when nothing was heard about the payment: out of reach, nonsense, 429, or a code that says nothing.
         answered: bool,
         /// CinetPay's `Retry-After`, bounded by the adapter.
         retry_after: Option<Duration>,

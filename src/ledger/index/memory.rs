@@ -23,6 +23,8 @@ struct State {
     table: BTreeMap<IVec, IVec>,
     /// What each of the last batches replaced.
     undo: VecDeque<Vec<Write>>,
+    /// The last batch is part of a filling, and goes with the next one: no crash falls in between here.
+    filling: bool,
     exists: bool,
     broken: bool,
     failing: bool,
@@ -133,6 +135,12 @@ impl Memory {
         Ok(self.state().table.get(key).cloned())
     }
 
+    pub(super) fn fill(&self, writes: Vec<Write>) -> sled::Result<()> {
+        self.apply(writes)?;
+        self.state().filling = true;
+        Ok(())
+    }
+
     pub(super) fn apply(&self, writes: Vec<Write>) -> sled::Result<()> {
         let mut state = self.state();
         if state.failing {
@@ -147,6 +155,9 @@ impl Memory {
             replaced.push((key, before));
         }
         replaced.reverse();
+        if std::mem::take(&mut state.filling) {
+            replaced.extend(state.undo.pop_back().unwrap_or_default());
+        }
         state.undo.push_back(replaced);
         if state.undo.len() > UNDO_BATCHES_MAX {
             state.undo.pop_front();

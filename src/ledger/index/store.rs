@@ -68,7 +68,7 @@ impl Store {
             Store::Sled(db) => db,
             Store::Memory(memory) => {
                 let pairs = writes.into_iter().map(|(key, value)| (key.into(), value.map(IVec::from)));
-                return memory.apply(pairs.collect());
+                return memory.fill(pairs.collect());
             }
         };
         let mut middle = writes.len() / 2;
