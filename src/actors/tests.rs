@@ -385,3 +385,13 @@ fn errands_hold_at_most_half_the_seats() {
     assert!(Settings::default().errands_fit());
     assert!(!Settings { verify_max: 300, ..Settings::default() }.errands_fit());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_waits_for_what_is_under_way() {
+    let stage = stage(World { check_time: Duration::from_millis(300), ..World::default() }, small(8)).await;
+    let order = id(77);
+    stage.orders.submit(order, buy()).await.unwrap();
+    stage.orders.submit(order, notice(1)).await.unwrap();
+    assert!(stage.orders.drain(Duration::from_secs(10)).await);
+    assert_eq!(stage.kinds(order).last(), Some(&"DELIVERED"), "what had begun was finished");
+}
