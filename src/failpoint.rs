@@ -135,6 +135,14 @@ mod armed {
         Some((name, action, nth.parse().ok()?, Duration::from_millis(after.parse().ok()?)))
     }
 
+    /// The signal may take another thread first: this one goes no further in any case.
+    fn end(signal: Signal) {
+        let _ = kill_process(getpid(), signal);
+        loop {
+            std::thread::park();
+        }
+    }
+
     fn strike(action: Action, after: Duration) {
         if !after.is_zero() {
             #[expect(clippy::disallowed_methods, reason = "a thread of its own, which only waits to strike")]
@@ -146,14 +154,8 @@ mod armed {
         }
         // The system refuses no signal to oneself.
         match action {
-            Action::Signal(signal) => drop(kill_process(getpid(), signal)),
-            Action::Stop => {
-                let _ = kill_process(getpid(), Signal::STOP);
-                // The stop may take another thread first: this one goes no further in any case.
-                loop {
-                    std::thread::park();
-                }
-            }
+            Action::Signal(signal) => end(signal),
+            Action::Stop => end(Signal::STOP),
             #[expect(clippy::panic, reason = "the panic that the matrix asks for")]
             Action::Panic => panic!("a crash point"),
         }
