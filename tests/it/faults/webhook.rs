@@ -62,7 +62,12 @@ async fn a_thousand_identical_at_once_are_one() {
     let order = app.buy().await;
     app.cinetpay.approve(&order).unwrap();
     let (body, token) = app.notice(&order, "SUCCES");
-    let answers = join_all((0..1_000).map(|_| app.callback(body.clone(), Some(&token)))).await;
+    // Both ends are in this process, so each connection takes two of the thousand files that a user commonly may open.
+    let mut answers = Vec::new();
+    for _ in 0..5 {
+        answers.extend(join_all((0..200).map(|_| app.callback(body.clone(), Some(&token)))).await);
+    }
+    assert_eq!(answers.len(), 1_000);
     assert!(answers.iter().all(|answer| *answer == StatusCode::OK), "{answers:?}");
     paid_and_delivered_once(&app, &order, "a thousand").await;
     let kinds = app.kinds(&order).await;
