@@ -250,6 +250,7 @@ impl State {
 
     /// A ledger was opened: what was acknowledged is there, reads agree, and the index was kept if it could be.
     fn opened(&mut self, ledger: &Ledger) {
+        self.recovered = true;
         self.catch_up_again();
         let rebuilds = self.machine.index.times_set_aside();
         if rebuilds > self.rebuilds_seen && !self.index_hurt {

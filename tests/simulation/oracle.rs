@@ -22,6 +22,10 @@ const DUE_MAX: usize = 100_000;
 impl State {
     /// Takes in and judges every line that has become durable.
     pub fn catch_up(&mut self) {
+        if !self.recovered {
+            // What a power cut left is history only once a start has cut its torn end off.
+            return;
+        }
         let journal = self.machine.journal.clone();
         match self.books.catch_up(&journal) {
             Ok(entries) => entries.iter().for_each(|entry| self.judge(entry)),

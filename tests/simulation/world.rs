@@ -136,6 +136,8 @@ pub struct State {
     pub ambush: Option<&'static str>,
     /// Something happened to the index that makes a rebuild right.
     pub index_hurt: bool,
+    /// Whether a start has read the journal since the last power cut: before, its end may be torn.
+    pub recovered: bool,
     pub rebuilds_seen: u64,
 }
 
@@ -215,6 +217,7 @@ impl World {
             calm_at: 0,
             ambush: None,
             index_hurt: false,
+            recovered: true,
             rebuilds_seen: 0,
         };
         Arc::new(World { state: Mutex::new(state), end: Notify::new() })
