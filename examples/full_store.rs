@@ -6,7 +6,6 @@
 use std::time::Instant;
 
 use auditshield::domain::event::{Event, Request};
-use auditshield::domain::payment::Payment;
 use auditshield::domain::values::{Attempt, Buyer, Currency, Email, Lang, Money, OrderId, Timestamp};
 use auditshield::ledger::{Ledger, OpenOptions};
 use tokio::task::JoinSet;
@@ -56,11 +55,9 @@ fn commits(number: u64, at: Timestamp) -> Result<Vec<Vec<Event>>, Fault> {
 async fn order(ledger: Ledger, number: u64) -> Result<(), Fault> {
     let at = Timestamp::from_millis(BEGIN_MILLIS + i64::try_from(number)? * STEP_MILLIS);
     let id = OrderId::new(at, u128::from(number));
-    let mut payment = None;
+    let mut standing = None;
     for events in commits(number, at)? {
-        let next = Payment::evolve(payment.as_ref(), id, &events, at)?;
-        ledger.commit(&next, &events, at).await?;
-        payment = Some(next);
+        standing = Some(ledger.commit(id, standing.as_ref(), &events, at).await?);
     }
     Ok(())
 }

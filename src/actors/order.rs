@@ -12,7 +12,7 @@ use crate::domain::event::Event;
 use crate::domain::input::{Input, Report};
 use crate::domain::payment::{Payment, Status, Step, duplicate_look, next_step};
 use crate::domain::values::OrderId;
-use crate::ledger::CommitError;
+use crate::ledger::{CommitError, Standing};
 
 /// The actor.
 pub(super) struct Order;
@@ -74,7 +74,7 @@ pub(super) struct State {
     /// The order of this sitting.
     order: Option<OrderId>,
     /// The order as committed; none when the ledger does not know it.
-    payment: Option<Arc<Payment>>,
+    standing: Option<Standing>,
     /// True from the commit of CREATED to the first asking for a page: nothing was sent yet, so nothing need be asked.
     fresh: bool,
     /// A look is wanted although none is due.
@@ -115,7 +115,7 @@ impl Actor for Order {
             handled: 0,
             alarm: None,
             order: None,
-            payment: None,
+            standing: None,
             fresh: false,
             look: false,
             open: false,
@@ -173,6 +173,11 @@ impl Actor for Order {
 }
 
 impl State {
+    /// The order as committed.
+    fn payment(&self) -> Option<&Arc<Payment>> {
+        self.standing.as_ref().map(Standing::payment)
+    }
+
     fn named(&self) -> tracing::field::DisplayValue<String> {
         tracing::field::display(self.order.map(|order| order.to_string()).unwrap_or_default())
     }
@@ -184,8 +189,8 @@ impl State {
         sitting: u64,
         alarm: Option<ActorRef<alarm::Msg>>,
     ) -> Result<(), ActorProcessingErr> {
-        if self.order != Some(order) || self.payment.is_none() {
-            self.payment = self.shared.parts.ledger.load(order)?.map(Arc::new);
+        if self.order != Some(order) || self.standing.is_none() {
+            self.standing = self.shared.parts.ledger.standing(order)?;
         }
         self.shared.tell(Moment::Sits { order, seat: self.seat });
         (self.order, self.sitting, self.alarm) = (Some(order), sitting, alarm);
@@ -197,7 +202,7 @@ impl State {
         match self.take(&input).await? {
             Err(refused) => reply.send(Err(refused)),
             Ok(new) => {
-                let Some(payment) = self.payment.clone() else {
+                let Some(payment) = self.payment().cloned() else {
                     reply.send(Err(AskError::Gone));
                     return Ok(());
                 };
@@ -272,27 +277,27 @@ impl State {
     ) -> Result<Result<bool, AskError>, ActorProcessingErr> {
         let parts = &self.shared.parts;
         let now = parts.clock.now();
-        let events = match decide(&parts.policy, self.payment.as_deref(), input, now) {
+        let payment = self.payment().map(|payment| &**payment);
+        let events = match decide(&parts.policy, payment, input, now) {
             Ok(events) if events.is_empty() => return Ok(Ok(false)),
             Ok(events) => events,
             Err(refusal) => return Ok(Err(refusal.into())),
         };
-        let next = Payment::evolve(self.payment.as_deref(), order, &events, now)?;
         failpoint!("created.before_commit" if matches!(input, Input::Buy(_)));
         failpoint!("init.answered_before_commit" if matches!(input, Input::Report(Report::Opened { .. })));
         failpoint!("check.answered_before_commit" if matches!(input, Input::Report(Report::Checked { .. })));
         failpoint!("mail.accepted_before_commit" if matches!(input, Input::Report(Report::MailAccepted)));
-        match parts.ledger.commit(&next, &events, now).await {
-            Ok(_) => {}
+        let standing = match parts.ledger.commit(order, self.standing.as_ref(), &events, now).await {
+            Ok(standing) => standing,
             Err(CommitError::NoRoom | CommitError::Io(_)) => return Ok(Err(AskError::NoRoom)),
             Err(fault) => return Err(fault.into()),
-        }
+        };
         failpoint!("created.before_init" if matches!(input, Input::Buy(_)));
         failpoint!("paid.before_mail" if events.iter().any(|event| matches!(event, Event::Paid { .. })));
         for event in &events {
             log(order, event);
         }
-        self.payment = Some(Arc::new(next));
+        self.standing = Some(standing);
         Ok(Ok(true))
     }
 
@@ -300,7 +305,7 @@ impl State {
     /// started stays due.
     async fn advance(&mut self, myself: &ActorRef<Msg>) {
         if self.errand.is_none()
-            && let Some(payment) = self.payment.clone()
+            && let Some(payment) = self.payment().cloned()
             && let Some((errand, permit)) = self.owed(&payment)
         {
             let (runner, lost) = Runner::new(errand);
@@ -350,13 +355,15 @@ impl State {
     }
 
     fn answer_waiters(&mut self) {
-        let Some(payment) = &self.payment else { return };
         let crowded = std::mem::take(&mut self.crowded);
+        let Some(payment) = self.payment().cloned() else { return };
         for (wanted, reply) in self.waiters.drain(..) {
             reply.send(match wanted {
                 Wanted::Page if payment.wants_page() && crowded => Err(AskError::Busy),
                 Wanted::Page if payment.wants_page() => Err(AskError::NotOpened("CinetPay".to_owned())),
-                Wanted::Page | Wanted::Word => Ok(Receipt { payment: Arc::clone(payment), duplicate: false }),
+                Wanted::Page | Wanted::Word => {
+                    Ok(Receipt { payment: Arc::clone(&payment), duplicate: false })
+                }
             });
         }
     }

@@ -11,13 +11,11 @@ use tracing::{error, warn};
 use super::index::guard::Folder;
 use super::index::indexer::IndexerState;
 use super::index::overlay::Overlay;
-use super::index::{Change, Index, status_place};
-use super::journal::{
-    self, AppendError, Applied, Entry, Medium, OnFatal, Trouble, Writer, Written, read_line,
-};
+use super::index::{Change, Index};
+use super::journal::{self, AppendError, Entry, Medium, OnFatal, Trouble, Writer, Written, read_line};
 use super::record::{Line, Located, Snapshot, decode_body, encode_body};
 use super::worker::Worker;
-use super::{CommitError, Committed, Health, LedgerError};
+use super::{CommitError, Health, LedgerError};
 use crate::domain::event::Event;
 use crate::domain::payment::Payment;
 use crate::domain::values::{OrderId, Timestamp};
@@ -67,7 +65,7 @@ impl Embedded {
             Some(payment) => payment,
             None => self.refold(id, &lines)?,
         };
-        Ok(Some(Arc::new(Snapshot { payment, lines })))
+        Ok(Some(Arc::new(Snapshot { payment: Arc::new(payment), lines })))
     }
 
     /// The lines of an order, read back from the journal.
@@ -95,70 +93,99 @@ impl Embedded {
 
     pub(super) async fn commit(
         &self,
-        next: &Payment,
+        id: OrderId,
+        base: Option<&Arc<Snapshot>>,
         events: &[Event],
         now: Timestamp,
-    ) -> Result<Committed, CommitError> {
-        let permit = Arc::clone(&self.permits).acquire_owned();
-        let permit = match tokio::time::timeout(PERMIT_WAIT_MAX, permit).await {
-            Ok(Ok(permit)) => permit,
-            Ok(Err(_)) => return Err(CommitError::Closed),
-            Err(_) => {
-                self.judge_index();
-                return Err(CommitError::NoRoom);
-            }
-        };
-        if !self.overlay.lock().in_flight.insert(next.id) {
-            return Err(CommitError::Conflict);
-        }
+    ) -> Result<Arc<Snapshot>, CommitError> {
+        let permit = self.permit().await?;
+        self.claim(id, base)?;
         let (reply, answer) = oneshot::channel();
-        match self.entry(next, events, now, permit, reply) {
+        match self.entry(id, base, events, now, permit, reply) {
             Ok(entry) => self.journal.append(entry),
             Err(error) => {
-                self.overlay.lock().in_flight.remove(&next.id);
+                self.overlay.lock().in_flight.remove(&id);
                 return Err(error);
             }
         }
         // The thread drops what it holds only when it ends in a fatal state.
         let written = answer.await.map_err(|_| CommitError::Unknown)?;
-        let seq = written.map_err(refusal)?;
-        Ok(Committed { seq })
+        written.map_err(refusal)
+    }
+
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, CommitError> {
+        // Without a timer where there is room, which is nearly always.
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            return Ok(permit);
+        }
+        let permit = Arc::clone(&self.permits).acquire_owned();
+        match tokio::time::timeout(PERMIT_WAIT_MAX, permit).await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_)) => Err(CommitError::Closed),
+            Err(_) => {
+                self.judge_index();
+                Err(CommitError::NoRoom)
+            }
+        }
+    }
+
+    /// Takes the order for one commit, if nobody else has and `base` is its newest state.
+    ///
+    /// Why the version is read again: whoever continues an order holds what it read before, and a second owner would
+    /// otherwise be noticed only when the journal is folded.
+    fn claim(&self, id: OrderId, base: Option<&Arc<Snapshot>>) -> Result<(), CommitError> {
+        let version = base.map_or(0, |base| base.payment.version);
+        let known = {
+            let mut state = self.overlay.lock();
+            if !state.in_flight.insert(id) {
+                return Err(CommitError::Conflict);
+            }
+            state.latest.get(&id).map(|(_, snapshot)| snapshot.payment.version)
+        };
+        // From here on no commit of this order is added; what the overlay dropped in between is in sled.
+        let newest = match known {
+            Some(known) => Ok(known),
+            None => self.index().and_then(|index| Ok(index.version(id)?)),
+        };
+        let claimed = match newest {
+            Ok(newest) if newest == version => return Ok(()),
+            Ok(_) => CommitError::Conflict,
+            Err(error) => error.into(),
+        };
+        self.overlay.lock().in_flight.remove(&id);
+        Err(claimed)
     }
 
     fn entry(
         &self,
-        next: &Payment,
+        id: OrderId,
+        base: Option<&Arc<Snapshot>>,
         events: &[Event],
         now: Timestamp,
         permit: OwnedSemaphorePermit,
-        reply: oneshot::Sender<Result<u64, AppendError>>,
+        reply: oneshot::Sender<Result<Arc<Snapshot>, AppendError>>,
     ) -> Result<Entry, CommitError> {
-        let before = self.stored(next.id)?;
-        let version = before.as_ref().map_or(0, |before| before.payment.version);
-        if events.is_empty() || version.checked_add(1) != Some(next.version) {
+        if events.is_empty() {
             return Err(CommitError::Conflict);
         }
-        debug_assert_eq!(
-            Payment::evolve(before.as_ref().map(|before| &before.payment), next.id, events, now).as_ref(),
-            Ok(next),
-            "a commit must be what folding its events gives"
-        );
-        let body = encode_body(next.id, next.version, events, now)
+        let payment = Payment::evolve(base.map(|base| &*base.payment), id, events, now)?;
+        let body = encode_body(id, payment.version, events, now)
             .map_err(|error| CommitError::Io(error.to_string()))?;
-        let place = before.as_ref().map(|before| status_place(&before.payment));
-        let mut lines = before.map(|before| before.lines.clone()).unwrap_or_default();
-        let (next, overlay) = (next.clone(), Arc::clone(&self.overlay));
+        let mut lines = Vec::with_capacity(base.map_or(0, |base| base.lines.len()) + 1);
+        lines.extend(base.iter().flat_map(|base| &base.lines));
+        let (payment, before) = (Arc::new(payment), base.cloned());
+        let overlay = Arc::clone(&self.overlay);
         // Why here and not after the answer: the caller may be gone by then, and the index must not miss a line.
         let done = Box::new(move |outcome: Result<Written, AppendError>| {
             let outcome = match outcome {
                 Ok(written) => {
                     lines.push(Located { seq: written.seq, position: written.position });
-                    let snapshot = Arc::new(Snapshot { payment: next, lines });
-                    overlay.add(Change { applied: applied(&written), snapshot }, place, permit);
-                    Ok(written.seq)
+                    let snapshot = Arc::new(Snapshot { payment, lines });
+                    overlay.add(Change { written, before, snapshot: Arc::clone(&snapshot) }, permit);
+                    Ok(snapshot)
                 }
                 Err(error) => {
-                    overlay.lock().in_flight.remove(&next.id);
+                    overlay.lock().in_flight.remove(&id);
                     Err(error)
                 }
             };
@@ -265,12 +292,6 @@ impl Drop for Embedded {
             warn!("the index's thread had panicked");
         }
     }
-}
-
-/// The mark of a written line.
-pub(super) fn applied(written: &Written) -> Applied {
-    let hash = String::from_utf8_lossy(&written.hash).into_owned();
-    Applied { seq: written.seq, position: written.position, hash }
 }
 
 fn refusal(error: AppendError) -> CommitError {

@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::domain::event::Event;
-use crate::domain::payment::{Payment, Status};
+use crate::domain::payment::{FoldError, Payment, Status};
 use crate::domain::values::{OrderId, Timestamp};
 
 pub use backup::{BackupError, Copied, backup, restore};
@@ -103,11 +103,20 @@ pub enum LedgerError {
     Line(String),
 }
 
-/// A durable commit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Committed {
-    /// The seq of its journal line.
-    pub seq: u64,
+/// An order as it was committed: what its next commit continues. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing(Arc<record::Snapshot>);
+
+impl Standing {
+    /// The order's state.
+    pub fn payment(&self) -> &Arc<Payment> {
+        &self.0.payment
+    }
+
+    /// The number of its last journal line.
+    pub fn seq(&self) -> u64 {
+        self.0.lines.last().map_or(0, |line| line.seq)
+    }
 }
 
 /// Why a commit failed. Except for `Unknown` it certainly did not happen.
@@ -119,6 +128,9 @@ pub enum CommitError {
     /// The write failed and was undone.
     #[error("the journal could not be written: {0}")]
     Io(String),
+    /// The events cannot follow that state.
+    #[error(transparent)]
+    Fold(#[from] FoldError),
     /// The commit does not continue the stored version, or another commit of this order is on its way.
     #[error("the order has moved on")]
     Conflict,
@@ -192,21 +204,32 @@ impl Ledger {
     /// The index or the journal cannot be read.
     pub fn load(&self, id: OrderId) -> Result<Option<Payment>, LedgerError> {
         let Ledger::Embedded(store) = self;
-        Ok(store.stored(id)?.map(|snapshot| snapshot.payment.clone()))
+        Ok(store.stored(id)?.map(|snapshot| Payment::clone(&snapshot.payment)))
     }
 
-    /// Makes `events`, which led to `next`, durable.
+    /// The order's committed state, to be continued by a commit.
     ///
     /// # Errors
-    /// See [`CommitError`].
+    /// The index or the journal cannot be read.
+    pub fn standing(&self, id: OrderId) -> Result<Option<Standing>, LedgerError> {
+        let Ledger::Embedded(store) = self;
+        Ok(store.stored(id)?.map(Standing))
+    }
+
+    /// Folds `events` onto `base`, which is none for a new order, and makes them durable.
+    ///
+    /// # Errors
+    /// See [`CommitError`]; a `base` that is not the order's newest state is a conflict.
     pub async fn commit(
         &self,
-        next: &Payment,
+        id: OrderId,
+        base: Option<&Standing>,
         events: &[Event],
         now: Timestamp,
-    ) -> Result<Committed, CommitError> {
+    ) -> Result<Standing, CommitError> {
         let Ledger::Embedded(store) = self;
-        store.commit(next, events, now).await
+        let base = base.map(|standing| &standing.0);
+        store.commit(id, base, events, now).await.map(Standing)
     }
 
     /// Orders due until `now`, oldest first, at most `limit`. Scans: call it in `spawn_blocking`.

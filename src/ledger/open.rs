@@ -17,7 +17,7 @@ use super::index::guard::{Folder, Sled};
 use super::index::indexer::{Indexer, IndexerState};
 use super::index::overlay::Overlay;
 use super::index::{Change, Index, IndexError, STATUSES};
-use super::journal::{self, Applied, JournalError, Medium, Position, Recovered, Settings, Writer};
+use super::journal::{self, Applied, JournalError, Medium, Position, Recovered, Settings, Writer, Written};
 use super::record::{Located, Snapshot, decode_body};
 use super::simulated::{self, Pace};
 use super::worker::Worker;
@@ -207,12 +207,12 @@ fn level(index: &Index, medium: &Medium, used: bool) -> Result<(Recovered, [u64;
 /// Folds journal lines into sled.
 struct Replay<'a> {
     index: &'a Index,
-    /// Orders that have changed since the last batch.
-    orders: HashMap<OrderId, Arc<Snapshot>>,
+    /// What has changed since the last batch, and the last line of each order.
+    orders: HashMap<OrderId, Change>,
     /// Lines since the last batch.
     lines: usize,
     /// The last of them.
-    last: Option<Applied>,
+    last: Option<Written>,
     /// The orders of each status, while an empty index is filled.
     anew: Option<[u64; STATUSES]>,
 }
@@ -221,35 +221,36 @@ impl Replay<'_> {
     fn take(&mut self, line: &journal::Line<'_>, position: Position) -> Result<(), String> {
         let (id, record) = decode_body(line.seq, line.body)?;
         let before = match self.orders.get(&id) {
-            Some(snapshot) => Some(Arc::clone(snapshot)),
+            Some(change) => Some(Arc::clone(&change.snapshot)),
             None => match self.index.order(id).map_err(|error| error.to_string())? {
-                Some((lines, Some(payment))) => Some(Arc::new(Snapshot { payment, lines })),
+                Some((lines, Some(payment))) => {
+                    Some(Arc::new(Snapshot { payment: Arc::new(payment), lines }))
+                }
                 Some((_, None)) => return Err("a snapshot of an unknown format".into()),
                 None => None,
             },
         };
         let payment =
-            Payment::evolve(before.as_ref().map(|before| &before.payment), id, &record.events, record.at)
+            Payment::evolve(before.as_ref().map(|before| &*before.payment), id, &record.events, record.at)
                 .map_err(|error| error.to_string())?;
         if payment.version != record.version {
             return Err("the line's version does not continue the order's".into());
         }
-        let mut lines = before.map(|before| before.lines.clone()).unwrap_or_default();
+        let mut lines = before.as_ref().map(|before| before.lines.clone()).unwrap_or_default();
         lines.push(Located { seq: line.seq, position });
-        let snapshot = Arc::new(Snapshot { payment, lines });
-        self.orders.insert(id, snapshot);
-        let hash = String::from_utf8_lossy(&line.hash).into_owned();
-        self.last = Some(Applied { seq: line.seq, position, hash });
+        let snapshot = Arc::new(Snapshot { payment: Arc::new(payment), lines });
+        let written = Written { seq: line.seq, position, hash: line.hash };
+        let change = Change { written, before, snapshot: Arc::clone(&snapshot) };
+        self.orders.entry(id).and_modify(|known| known.snapshot = snapshot).or_insert(change);
+        self.last = Some(written);
         self.lines += 1;
         if self.lines >= REPLAY_LINES_MAX { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> Result<(), String> {
         let Some(last) = &self.last else { return Ok(()) };
-        let change = |(_, snapshot)| Change { applied: last.clone(), snapshot };
-        let mut changes: Vec<Change> = self.orders.drain().map(change).collect();
-        // Oldest first: an idempotency key that was used again after a day stands for the newer order.
-        changes.sort_unstable_by_key(|change| change.snapshot.payment.id);
+        let change = |(_, change)| Change { written: *last, ..change };
+        let changes: Vec<Change> = self.orders.drain().map(change).collect();
         match &mut self.anew {
             Some(counts) => self.index.fill(&changes, counts),
             None => self.index.apply(&changes),
@@ -263,7 +264,9 @@ impl Replay<'_> {
     fn end(&mut self) -> Result<(), String> {
         self.flush()?;
         match (&self.anew, &self.last) {
-            (Some(counts), Some(last)) => self.index.filled(last, counts).map_err(|error| error.to_string()),
+            (Some(counts), Some(last)) => {
+                self.index.filled(&Applied::from(last), counts).map_err(|error| error.to_string())
+            }
             (Some(_), None) | (None, _) => Ok(()),
         }
     }

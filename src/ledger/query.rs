@@ -3,7 +3,7 @@
 use super::LedgerError;
 use super::embedded::Embedded;
 use super::index::indexer::REQUEST_AGE_MAX;
-use super::index::{Index, IndexError, due as due_of, keys};
+use super::index::{Index, IndexError, keys};
 use crate::domain::payment::{Payment, Status};
 use crate::domain::values::{OrderId, Timestamp};
 
@@ -12,6 +12,7 @@ pub const PAGE_ORDERS_MAX: usize = 200;
 const PENDING: &str = "PENDING";
 /// Characters of an order id in text.
 const ID_CHARS: usize = 26;
+const ID_BYTES: usize = 16;
 
 /// Which orders to list.
 #[derive(Debug, Clone, Default)]
@@ -40,18 +41,18 @@ pub(super) fn due(
     now: Timestamp,
     limit: usize,
 ) -> Result<Vec<(Timestamp, OrderId)>, LedgerError> {
-    let recent = store.overlay.lock().latest.clone();
-    let mut found: Vec<_> = recent
-        .values()
-        .filter_map(|(_, snapshot)| Some((due_of(&snapshot.payment)?, snapshot.payment.id)))
-        .filter(|(at, _)| *at <= now)
-        .collect();
-    let stored =
-        store.index()?.due(now).filter(|entry| !matches!(entry, Ok((_, id)) if recent.contains_key(id)));
+    let recent = |id: OrderId| store.overlay.lock().latest.contains_key(&id);
+    let mut found: Vec<_> = {
+        let until = (now, OrderId::from_bytes([u8::MAX; ID_BYTES]));
+        store.overlay.lock().due.range(..=until).take(limit).copied().collect()
+    };
+    // What moves from the overlay into sled meanwhile may be named twice, or with a moment that has passed.
+    let stored = store.index()?.due(now).filter(|entry| !matches!(entry, Ok((_, id)) if recent(*id)));
     for entry in stored.take(limit) {
         found.push(entry?);
     }
     found.sort_unstable();
+    found.dedup_by_key(|(_, id)| *id);
     found.truncate(limit);
     Ok(found)
 }
@@ -59,7 +60,7 @@ pub(super) fn due(
 pub(super) fn oldest_pending(store: &Embedded) -> Result<Option<Timestamp>, LedgerError> {
     let recent = store.overlay.lock().latest.clone();
     let place = Status::NAMES.iter().position(|name| *name == PENDING).unwrap_or_default();
-    let fresh = recent.values().map(|(_, snapshot)| &snapshot.payment);
+    let fresh = recent.values().map(|(_, snapshot)| &*snapshot.payment);
     let fresh =
         fresh.filter(|payment| payment.status.name() == PENDING).map(|payment| payment.created_at).min();
     let mut stored = None;
@@ -91,7 +92,7 @@ pub(super) fn list(store: &Embedded, query: &Query) -> Result<Page, LedgerError>
     let limit = query.limit.clamp(1, PAGE_ORDERS_MAX);
     let Some(scan) = Scan::of(query) else { return Ok(Page::default()) };
     let recent = store.overlay.lock().latest.clone();
-    let mut fresh = recent.values().rev().map(|(_, snapshot)| &snapshot.payment);
+    let mut fresh = recent.values().rev().map(|(_, snapshot)| &*snapshot.payment);
     let mut fresh_next = fresh.find(|payment| scan.matches(payment));
     let mut stored = scan.ids(&store.index()?);
     let mut stored_next = stored.next().transpose()?;
@@ -104,7 +105,7 @@ pub(super) fn list(store: &Embedded, query: &Query) -> Result<Page, LedgerError>
                     && let Some(snapshot) = store.stored(id)?
                     && scan.matches(&snapshot.payment)
                 {
-                    orders.push(snapshot.payment.clone());
+                    orders.push(Payment::clone(&snapshot.payment));
                 }
                 stored_next = stored.next().transpose()?;
             }

@@ -1,5 +1,7 @@
 //! What is stored of an order: its line in the journal, its snapshot in the index.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -14,8 +16,8 @@ pub(crate) const SNAPSHOT_FORMAT: u8 = 1;
 /// The latest state of an order and where its history stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Snapshot {
-    /// The state.
-    pub(crate) payment: Payment,
+    /// The state. Shared with whoever acts for the order.
+    pub(crate) payment: Arc<Payment>,
     /// Its lines, oldest first.
     pub(crate) lines: Vec<Located>,
 }
@@ -101,7 +103,7 @@ pub(crate) fn decode_body(seq: u64, body: &[u8]) -> Result<(OrderId, Line), Stri
 pub(crate) fn encode_snapshot(snapshot: &Snapshot) -> postcard::Result<Vec<u8>> {
     let mut bytes = vec![SNAPSHOT_FORMAT];
     bytes.extend(postcard::to_stdvec(&snapshot.lines)?);
-    bytes.extend(postcard::to_stdvec(&snapshot.payment)?);
+    bytes.extend(postcard::to_stdvec(&*snapshot.payment)?);
     Ok(bytes)
 }
 
@@ -111,6 +113,13 @@ pub(crate) fn decode_snapshot(bytes: &[u8]) -> postcard::Result<(Vec<Located>, O
     let (lines, rest) = postcard::take_from_bytes(rest)?;
     let payment = if *format == SNAPSHOT_FORMAT { postcard::from_bytes(rest).ok() } else { None };
     Ok((lines, payment))
+}
+
+/// How many lines a stored order has, which is its version: read without the rest, for the guard of every commit.
+pub(crate) fn stored_version(bytes: &[u8]) -> postcard::Result<u32> {
+    let lines = bytes.get(1..).ok_or(postcard::Error::DeserializeUnexpectedEnd)?;
+    // A sequence begins with its length.
+    postcard::take_from_bytes::<u32>(lines).map(|(count, _)| count)
 }
 
 /// SHA-256 of a text without regard to case, for keys that must not hold personal data.

@@ -66,10 +66,12 @@ fn checked() -> Event {
 }
 
 pub(crate) async fn commit(ledger: &Ledger, number: i64, events: &[Event]) -> Payment {
-    let before = ledger.load(id(number)).unwrap();
-    let next = Payment::evolve(before.as_ref(), id(number), events, at(number)).unwrap();
-    ledger.commit(&next, events, at(number)).await.unwrap();
-    assert_eq!(ledger.load(id(number)).unwrap().as_ref(), Some(&next), "visible at once");
+    let before = ledger.standing(id(number)).unwrap();
+    let old = before.as_ref().map(|before| &**before.payment());
+    let next = Payment::evolve(old, id(number), events, at(number)).unwrap();
+    let committed = ledger.commit(id(number), before.as_ref(), events, at(number)).await.unwrap();
+    assert_eq!(**committed.payment(), next, "a commit is what folding its events gives");
+    assert_eq!(ledger.standing(id(number)).unwrap().as_ref(), Some(&committed), "visible at once");
     next
 }
 
@@ -161,10 +163,18 @@ async fn what_was_committed_is_there_before_and_after_a_restart() {
 async fn a_commit_that_does_not_continue_the_stored_version_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = open(folder.path());
-    let first = commit(&ledger, 1, &[created(1)]).await;
-    let again = ledger.commit(&first, &[created(1)], at(1)).await;
-    assert!(matches!(again, Err(CommitError::Conflict)), "{again:?}");
-    assert_eq!(ledger.health().last_seq, 1);
+    commit(&ledger, 1, &[created(1)]).await;
+    let stale = ledger.standing(id(1)).unwrap();
+    commit(&ledger, 1, &[initiated(1)]).await;
+    // Once while the newest state is only in memory, and once when it is only in the index.
+    for round in 0..2 {
+        let again = ledger.commit(id(1), None, &[created(1)], at(1)).await;
+        assert!(matches!(again, Err(CommitError::Conflict)), "round {round}: {again:?}");
+        let again = ledger.commit(id(1), stale.as_ref(), &[initiated(1)], at(1)).await;
+        assert!(matches!(again, Err(CommitError::Conflict)), "round {round}: {again:?}");
+        indexed(&ledger).await;
+    }
+    assert_eq!(ledger.health().last_seq, 2);
     ledger.close().await;
 }
 
@@ -245,4 +255,13 @@ async fn a_torn_tail_is_cut_but_lost_or_flipped_history_is_refused() {
     assert_eq!(ledger::rebuild(store).unwrap(), 16);
     let ledger = open(store);
     assert_eq!(ledger.load(id(9)).unwrap().unwrap().status_name(), "PENDING");
+}
+
+/// Waits until the index has taken in what the journal holds.
+async fn indexed(ledger: &Ledger) {
+    let begun = std::time::Instant::now();
+    while ledger.health().applied_seq < ledger.health().last_seq {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(60), "the index does not keep up");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
 }

@@ -6,7 +6,6 @@ use auditshield::actors::{AskError, Orders, Receipt};
 use auditshield::domain::decide::Refusal;
 use auditshield::domain::event::{Decision, Event, Request};
 use auditshield::domain::input::{Input, Notice, Purchase};
-use auditshield::domain::payment::Payment;
 use auditshield::domain::values::{Buyer, Currency, Email, Lang, Money, OrderId, TransactionId};
 use auditshield::ledger::{CommitError, Ledger};
 
@@ -225,23 +224,32 @@ impl Shop {
 
     /// A commit that does not continue the stored version must be refused, whoever brings it.
     async fn intrude(&self) {
-        let Some(stale) = self.world.with(|s| {
-            let all: Vec<Payment> = s.books.orders.values().map(|told| told.payment.clone()).collect();
-            (!all.is_empty()).then(|| {
-                let place = s.chance.trouble.below(all.len() as u64);
-                all[usize::try_from(place).unwrap()].clone()
-            })
+        let Some((order, version)) = self.world.with(|s| {
+            let all: Vec<_> = s.books.orders.iter().map(|(id, told)| (*id, told.payment.version)).collect();
+            (!all.is_empty()).then(|| s.chance.trouble.pick(&all))
         }) else {
             return;
         };
+        // What somebody has held since a former visit, or nothing, as for a new order.
+        let held = self.world.with(|s| s.held.get(&order).cloned());
+        let stale = held.filter(|held| held.payment().version < version);
+        let all: Vec<OrderId> = self.world.with(|s| s.books.orders.keys().copied().collect());
+        for id in all {
+            if let Ok(Some(newest)) = self.ledger.standing(id) {
+                self.world.with(|s| {
+                    s.held.entry(id).or_insert(newest);
+                });
+            }
+        }
         let by = Decision { by: "impostor".to_owned(), note: String::new() };
         let events = [Event::Note { by, resend: None }];
         let now = self.world.with(|s| s.clock());
-        let outcome = self.ledger.commit(&stale, &events, now).await;
+        let outcome = self.ledger.commit(order, stale.as_ref(), &events, now).await;
         self.world.with(|s| match outcome {
-            Err(CommitError::Conflict) => s.count("stale commit refused"),
+            Err(CommitError::Conflict) if stale.is_some() => s.count("stale commit refused"),
+            Err(CommitError::Conflict) => s.count("second beginning refused"),
             Err(_) => {}
-            Ok(_) => s.violate(format!("a stale commit for {} was taken", short(stale.id))),
+            Ok(_) => s.violate(format!("a stale commit for {} was taken", short(order))),
         });
     }
 }

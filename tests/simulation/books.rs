@@ -76,6 +76,11 @@ impl Books {
         self.catch_up(journal)
     }
 
+    /// How many bytes of a segment were read: whole lines that were durable.
+    pub fn known_bytes(&self, first: u64) -> usize {
+        self.read.get(&first).map_or(0, Vec::len)
+    }
+
     pub fn lines(&self) -> u64 {
         self.hashes.len() as u64
     }

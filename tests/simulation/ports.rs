@@ -77,6 +77,13 @@ impl State {
         }
     }
 
+    /// How long one way takes at most, in milliseconds. Without trouble an errand with several questions is back in its
+    /// time: otherwise a mail could be cut off as often as it is tried, and no daemon could end the story.
+    fn way_max(&self, trouble: bool) -> u64 {
+        let errand = u64::try_from(self.knobs.settings.errand_time.as_millis()).unwrap();
+        if trouble { self.knobs.network_ms } else { self.knobs.network_ms.min(errand / 8) }
+    }
+
     /// How long there and back take, and what happens on the way.
     fn call_fate(&mut self) -> (u64, u64, Fate) {
         if self.poison.cinetpay > 0 {
@@ -87,7 +94,7 @@ impl State {
         }
         let trouble = self.knobs.network && !self.calm;
         let out = self.outage.cinetpay_until > self.now();
-        let top = self.knobs.network_ms;
+        let top = self.way_max(trouble);
         let c = &mut self.chance.cinetpay;
         let (there, back) = (c.between(0, top), c.between(0, top));
         if !trouble {
@@ -257,7 +264,7 @@ impl State {
         }
         let trouble = self.knobs.network && !self.calm;
         let out = self.outage.mail_until > self.now();
-        let top = self.knobs.network_ms;
+        let top = self.way_max(trouble);
         let c = &mut self.chance.mail;
         let (there, back) = (c.between(0, top), c.between(0, top));
         if !trouble {

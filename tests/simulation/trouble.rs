@@ -270,7 +270,8 @@ impl State {
         let first = self.chance.disk.pick(&segments);
         let mut bytes = fork.journal.bytes(first);
         let is_last = segments.last() == Some(&first);
-        let end = if is_last { last_batch_start(&bytes) } else { bytes.len() };
+        let known = self.books.known_bytes(first);
+        let end = if is_last { last_batch_start(&bytes[..known]) } else { known };
         if end == 0 {
             return;
         }
@@ -291,10 +292,10 @@ impl State {
     }
 }
 
-/// Where the last batch of a segment begins that left a whole line.
+/// Where the last batch of durable lines begins.
 ///
-/// What stands behind it, half a line or the zeros of a probe whose cut failed, tells no later batch. A rotten bit in the
-/// acknowledged batch before it would then be a second fault that looks just like a torn batch: not promised.
+/// What may stand behind them, half a line or the zeros of a probe whose cut failed, tells no later batch. A rotten bit
+/// in the last acknowledged batch would then be a second fault that looks just like a torn batch: not promised.
 fn last_batch_start(bytes: &[u8]) -> usize {
     let mut start = 0;
     let mut latest = String::new();
@@ -302,8 +303,9 @@ fn last_batch_start(bytes: &[u8]) -> usize {
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
         let text = String::from_utf8_lossy(line);
         let batch = text.split("\"batch\":").nth(1).and_then(|rest| rest.split(',').next());
-        if let Some(batch) = batch.filter(|batch| text.ends_with('\n') && *batch != latest) {
-            (start, latest) = (offset, batch.to_owned());
+        let batch = batch.unwrap_or_default().to_owned();
+        if batch != latest {
+            (start, latest) = (offset, batch);
         }
         offset += line.len();
     }

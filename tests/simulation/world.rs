@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use auditshield::domain::input::Purchase;
 use auditshield::domain::values::{Claimed, Money, OrderId, Timestamp, TransactionId};
+use auditshield::ledger::Standing;
 use auditshield::ledger::simulated::Machine;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -110,6 +111,8 @@ pub struct State {
     /// Every notification ever sent.
     pub notices: Vec<(TransactionId, [u8; 32])>,
     pub mails: BTreeMap<OrderId, Vec<Taken>>,
+    /// What an impostor holds of orders since it first saw them.
+    pub held: BTreeMap<OrderId, Standing>,
     /// Orders promised for an idempotency key.
     pub promised: BTreeMap<String, OrderId>,
     /// What the process keeps of keys in memory.
@@ -200,6 +203,7 @@ impl World {
             scripted: BTreeSet::new(),
             notices: Vec::new(),
             mails: BTreeMap::new(),
+            held: BTreeMap::new(),
             promised: BTreeMap::new(),
             claims: BTreeMap::new(),
             outage: Outage::default(),

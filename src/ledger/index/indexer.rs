@@ -163,7 +163,7 @@ impl Indexer {
         self.state.inside(|| self.index.apply(changes))?;
         self.overlay.forget(changes.len());
         if let Some(last) = changes.last() {
-            self.state.applied_seq.store(last.applied.seq, Ordering::Release);
+            self.state.applied_seq.store(last.written.seq, Ordering::Release);
         }
         Ok(())
     }

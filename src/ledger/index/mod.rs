@@ -13,9 +13,10 @@ mod place;
 mod store;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::journal::Applied;
-use super::record::{Located, Snapshot, decode_snapshot, encode_snapshot};
+use super::journal::{Applied, Written};
+use super::record::{Located, Snapshot, decode_snapshot, encode_snapshot, stored_version};
 use crate::domain::payment::{Payment, Status, due_at};
 use crate::domain::values::{OrderId, Timestamp};
 use keys::KeyEntry;
@@ -48,10 +49,15 @@ pub(crate) type StoredOrder = (Vec<Located>, Option<Payment>);
 #[derive(Clone)]
 pub(crate) struct Change {
     /// The line.
-    pub(crate) applied: Applied,
+    pub(crate) written: Written,
+    /// The order before it; none if it began with it.
+    pub(crate) before: Option<Arc<Snapshot>>,
     /// The order after it.
-    pub(crate) snapshot: std::sync::Arc<Snapshot>,
+    pub(crate) snapshot: Arc<Snapshot>,
 }
+
+/// What is written under a key, or none to remove it.
+pub(crate) type Write = (Vec<u8>, Option<Vec<u8>>);
 
 /// The place of a status in [`Status::NAMES`].
 pub(crate) fn status_place(payment: &Payment) -> usize {
@@ -76,34 +82,25 @@ impl Index {
         Ok(stored.map(|bytes| decode_snapshot(&bytes)).transpose()?)
     }
 
+    /// The version of one order, 0 for none. Reads less than [`Index::order`].
+    pub(crate) fn version(&self, id: OrderId) -> Result<u32, IndexError> {
+        let stored = self.db.get(keys::order(id))?;
+        Ok(stored.map_or(Ok(0), |bytes| stored_version(&bytes))?)
+    }
+
     /// Takes changes in, in one atomic batch; several of one order become one write.
     pub(crate) fn apply(&self, changes: &[Change]) -> Result<(), IndexError> {
         let Some(last) = changes.last() else { return Ok(()) };
-        // In order of their keys, which is how sled keeps them.
-        let mut latest = BTreeMap::new();
-        for change in changes {
-            latest.insert(change.snapshot.payment.id, &change.snapshot);
-        }
         let mut counts = self.counts()?;
         let mut batch = Batch::default();
-        for (id, snapshot) in latest {
-            let before = self.order(id)?.and_then(|(_, payment)| payment);
-            if let Some(before) = &before {
-                keys::derived(before).into_iter().for_each(|key| batch.remove(key));
-                let count = &mut counts[status_place(before)];
-                *count = count.saturating_sub(1);
-            }
-            counts[status_place(&snapshot.payment)] += 1;
-            keys::derived(&snapshot.payment).into_iter().for_each(|key| batch.insert(key, &[]));
-            batch.insert(&keys::order(id)[..], encode_snapshot(snapshot)?);
-            if let (None, Some(request)) = (&before, &snapshot.payment.request) {
-                let entry = KeyEntry::of(&snapshot.payment, request);
-                batch.insert(keys::request(&request.key), postcard::to_stdvec(&entry)?);
-                batch.insert(keys::request_age(entry.at, &request.key), &[]);
+        for (key, value) in writes(changes, &mut counts)? {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
             }
         }
         batch.insert(keys::COUNTS, postcard::to_stdvec(&counts)?);
-        batch.insert(keys::APPLIED, postcard::to_stdvec(&last.applied)?);
+        batch.insert(keys::APPLIED, postcard::to_stdvec(&Applied::from(&last.written))?);
         self.db.apply(batch)?;
         Ok(())
     }
@@ -113,24 +110,7 @@ impl Index {
     ///
     /// Why two threads: making an index anew spends its time in sled, which serves several at once.
     pub(crate) fn fill(&self, changes: &[Change], counts: &mut [u64; STATUSES]) -> Result<(), IndexError> {
-        let mut writes = Vec::new();
-        for change in changes {
-            let payment = &change.snapshot.payment;
-            let before = self.order(payment.id)?.and_then(|(_, payment)| payment);
-            if let Some(before) = &before {
-                writes.extend(keys::derived(before).into_iter().map(|key| (key, None)));
-                let count = &mut counts[status_place(before)];
-                *count = count.saturating_sub(1);
-            }
-            counts[status_place(payment)] += 1;
-            writes.extend(keys::derived(payment).into_iter().map(|key| (key, Some(Vec::new()))));
-            writes.push((keys::order(payment.id), Some(encode_snapshot(&change.snapshot)?)));
-            if let (None, Some(request)) = (&before, &payment.request) {
-                let entry = KeyEntry::of(payment, request);
-                writes.push((keys::request(&request.key), Some(postcard::to_stdvec(&entry)?)));
-                writes.push((keys::request_age(entry.at, &request.key), Some(Vec::new())));
-            }
-        }
+        let mut writes = writes(changes, counts)?;
         // Stable: of two writes to one key the later stays the later. Neighbours share pages.
         writes.sort_by(|(a, _), (b, _)| a.cmp(b));
         self.db.fill(writes)?;
@@ -254,6 +234,38 @@ impl Index {
         self.db.flush()?;
         Ok(())
     }
+}
+
+/// What `changes` amount to, several of one order to one, and the counts after them.
+///
+/// Why what did not change is not written again: sled copies a page for every key.
+fn writes(changes: &[Change], counts: &mut [u64; STATUSES]) -> Result<Vec<Write>, IndexError> {
+    // From the state before an order's first change to the one after its last, oldest order first: an idempotency key
+    // that was used again after a day stands for the newer order.
+    let mut orders: BTreeMap<OrderId, (Option<&Snapshot>, &Snapshot)> = BTreeMap::new();
+    for change in changes {
+        let first = (change.before.as_deref(), &*change.snapshot);
+        orders.entry(change.snapshot.payment.id).or_insert(first).1 = &change.snapshot;
+    }
+    let mut writes = Vec::with_capacity(orders.len() * 4);
+    for (id, (before, now)) in orders {
+        let old = before.map_or_else(Vec::new, |before| keys::derived(&before.payment));
+        let new = keys::derived(&now.payment);
+        writes.extend(old.iter().filter(|key| !new.contains(key)).map(|key| (key.clone(), None)));
+        writes.push((keys::order(id), Some(encode_snapshot(now)?)));
+        writes.extend(new.into_iter().filter(|key| !old.contains(key)).map(|key| (key, Some(Vec::new()))));
+        if let Some(before) = before {
+            let count = &mut counts[status_place(&before.payment)];
+            *count = count.saturating_sub(1);
+        }
+        counts[status_place(&now.payment)] += 1;
+        if let (None, Some(request)) = (before, &now.payment.request) {
+            let entry = KeyEntry::of(&now.payment, request);
+            writes.push((keys::request(&request.key), Some(postcard::to_stdvec(&entry)?)));
+            writes.push((keys::request_age(entry.at, &request.key), Some(Vec::new())));
+        }
+    }
+    Ok(writes)
 }
 
 /// When an order is due, for the due index.

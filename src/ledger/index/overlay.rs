@@ -1,14 +1,15 @@
 //! What is committed and not yet in sled. Bounded: each change holds a permit until it is indexed.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::keys::KeyEntry;
-use super::{Change, STATUSES, status_place};
-use crate::domain::values::OrderId;
+use super::{Change, STATUSES, due, status_place};
+use crate::domain::payment::Payment;
+use crate::domain::values::{OrderId, Timestamp};
 use crate::ledger::record::Snapshot;
 
 /// Shared between the journal's thread (adds), the indexer (removes) and readers.
@@ -24,6 +25,8 @@ pub(crate) struct State {
     pending: VecDeque<(Change, OwnedSemaphorePermit)>,
     /// The newest snapshot of each order in `pending`, and the seq of its line.
     pub(crate) latest: BTreeMap<OrderId, (u64, Arc<Snapshot>)>,
+    /// When the orders in `latest` are due.
+    pub(crate) due: BTreeSet<(Timestamp, OrderId)>,
     /// Idempotency keys of orders in `pending`.
     pub(crate) requests: HashMap<String, KeyEntry>,
     /// Orders per status, everything committed included.
@@ -40,19 +43,24 @@ impl Overlay {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a durable commit in: from here on every reader sees it. `before` is the place of the former status.
-    pub(crate) fn add(&self, change: Change, before: Option<usize>, permit: OwnedSemaphorePermit) {
+    /// Takes a durable commit in: from here on every reader sees it.
+    pub(crate) fn add(&self, change: Change, permit: OwnedSemaphorePermit) {
         let mut state = self.lock();
         let payment = &change.snapshot.payment;
         state.in_flight.remove(&payment.id);
-        if let Some(before) = before {
-            state.counts[before] = state.counts[before].saturating_sub(1);
+        if let Some(before) = &change.before {
+            let count = &mut state.counts[status_place(&before.payment)];
+            *count = count.saturating_sub(1);
         }
         state.counts[status_place(payment)] += 1;
-        if let (None, Some(request)) = (before, &payment.request) {
+        if let (None, Some(request)) = (&change.before, &payment.request) {
             state.requests.insert(request.key.clone(), KeyEntry::of(payment, request));
         }
-        state.latest.insert(payment.id, (change.applied.seq, Arc::clone(&change.snapshot)));
+        state.due.extend(due(payment).map(|at| (at, payment.id)));
+        let newest = (change.written.seq, Arc::clone(&change.snapshot));
+        if let Some((_, former)) = state.latest.insert(payment.id, newest) {
+            state.forget_due(&former.payment, Some(payment));
+        }
         state.pending.push_back((change, permit));
         drop(state);
         self.grown.notify_one();
@@ -87,12 +95,23 @@ impl Overlay {
         for _ in 0..count {
             let Some((change, _)) = state.pending.pop_front() else { return };
             let payment = &change.snapshot.payment;
-            if state.latest.get(&payment.id).is_some_and(|(seq, _)| *seq == change.applied.seq) {
+            if state.latest.get(&payment.id).is_some_and(|(seq, _)| *seq == change.written.seq) {
                 state.latest.remove(&payment.id);
+                state.forget_due(payment, None);
             }
             if let (1, Some(request)) = (payment.version, &payment.request) {
                 state.requests.remove(&request.key);
             }
+        }
+    }
+}
+
+impl State {
+    /// Drops when `former` was due, unless `now` is due at the same moment.
+    fn forget_due(&mut self, former: &Payment, now: Option<&Payment>) {
+        let at = due(former);
+        if let Some(at) = at.filter(|at| now.and_then(due) != Some(*at)) {
+            self.due.remove(&(at, former.id));
         }
     }
 }

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 
 use sled::IVec;
 
+use super::Write;
 use super::memory::Memory;
 
 /// The open store.
@@ -63,7 +64,7 @@ impl Store {
     }
 
     /// Writes sorted pairs, two threads at a time, in any order between different keys. A crash may leave any of them.
-    pub(crate) fn fill(&self, writes: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> sled::Result<()> {
+    pub(crate) fn fill(&self, writes: Vec<Write>) -> sled::Result<()> {
         let db = match self {
             Store::Sled(db) => db,
             Store::Memory(memory) => {
@@ -76,7 +77,7 @@ impl Store {
         while middle > 0 && middle < writes.len() && writes[middle].0 == writes[middle - 1].0 {
             middle += 1;
         }
-        let write = |writes: &[(Vec<u8>, Option<Vec<u8>>)]| {
+        let write = |writes: &[Write]| {
             writes.iter().try_for_each(|(key, value)| match value {
                 Some(value) => db.insert(key, value.as_slice()).map(drop),
                 None => db.remove(key).map(drop),

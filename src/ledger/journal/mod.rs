@@ -69,6 +69,13 @@ pub struct Applied {
     pub hash: String,
 }
 
+impl From<&Written> for Applied {
+    fn from(written: &Written) -> Self {
+        let hash = String::from_utf8_lossy(&written.hash).into_owned();
+        Applied { seq: written.seq, position: written.position, hash }
+    }
+}
+
 /// Why the journal cannot be used. The texts are for the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::histories::{History, at, histories};
 use crate::domain::event::{Event, FORMAT};
@@ -129,7 +130,10 @@ fn snapshots() -> Vec<(String, Snapshot)> {
         let lines = places.iter().filter(|(of, until, _)| of == order && until <= commit);
         let payment = states[*order][*commit].clone();
         let name = format!("{} · {}", histories[*order].name, payment.version);
-        (name, Snapshot { payment, lines: lines.map(|(_, _, located)| *located).collect() })
+        (
+            name,
+            Snapshot { payment: Arc::new(payment), lines: lines.map(|(_, _, located)| *located).collect() },
+        )
     };
     places.iter().map(snapshot).collect()
 }
@@ -144,7 +148,11 @@ fn snapshots_read_as_they_were_meant_and_write_the_same_bytes() {
     for (line, (name, snapshot)) in text.lines().zip(snapshots()) {
         let bytes = hex::decode(line.split(' ').next().unwrap()).unwrap();
         assert_eq!(bytes[0], 1, "{name}");
-        assert_eq!(decode_snapshot(&bytes).unwrap(), (snapshot.lines, Some(snapshot.payment)), "{name}");
+        assert_eq!(
+            decode_snapshot(&bytes).unwrap(),
+            (snapshot.lines, Some(Payment::clone(&snapshot.payment))),
+            "{name}"
+        );
     }
     assert_eq!(text, made);
 }
