@@ -13,6 +13,7 @@ mod alarm;
 mod courier;
 mod errand;
 mod order;
+mod recent;
 mod roster;
 mod verifier;
 mod witness;
@@ -25,13 +26,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::domain::catalog::Catalog;
 use crate::domain::decide::Refusal;
-use crate::domain::input::Input;
+use crate::domain::input::{Input, Notice};
 use crate::domain::payment::Payment;
 use crate::domain::schedule::Policy;
 use crate::domain::values::OrderId;
 use crate::ledger::Ledger;
 use crate::ports::{Clock, Mailer, Provider};
 
+use recent::Recent;
 pub use witness::{Moment, Witness};
 
 /// Between two looks at the due index.
@@ -134,6 +136,15 @@ pub struct Receipt {
     pub duplicate: bool,
 }
 
+/// What became of a notification. Either way it is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notified {
+    /// It was committed now.
+    New,
+    /// It had been committed before.
+    Known,
+}
+
 /// Why an order did not answer with a receipt.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AskError {
@@ -176,6 +187,7 @@ pub struct Orders {
     roster: ActorRef<roster::Msg>,
     alarm: ActorRef<alarm::Msg>,
     permits: Arc<Semaphore>,
+    recent: Arc<Recent>,
     patience: Duration,
 }
 
@@ -217,6 +229,7 @@ impl Orders {
             roster,
             alarm,
             permits: Arc::new(Semaphore::new(settings.asks_max)),
+            recent: Arc::default(),
             patience: settings.patience,
         };
         Ok((orders, Running { roster: roster_task, alarm: alarm_task }))
@@ -236,6 +249,19 @@ impl Orders {
             Ok(Err(_)) => Err(AskError::Gone),
             Err(_) => Err(AskError::Late),
         }
+    }
+
+    /// Commits a notification, once. What was committed lately is not brought to the order's actor again.
+    ///
+    /// # Errors
+    /// See [`AskError`]; the notification is not acknowledged then.
+    pub async fn notify(&self, order: OrderId, notice: Notice) -> Result<Notified, AskError> {
+        if self.recent.answers(order, &notice) {
+            return Ok(Notified::Known);
+        }
+        let receipt = self.submit(order, Input::Notify(notice.clone())).await?;
+        self.recent.remember(order, &notice);
+        Ok(if receipt.duplicate { Notified::Known } else { Notified::New })
     }
 
     /// A round trip through the roster: the watchdog's question whether it still works.

@@ -100,6 +100,14 @@ pub(super) struct State {
     alarm: Option<ActorRef<alarm::Msg>>,
     draining: Option<oneshot::Sender<()>>,
     taken: usize,
+    gauges: Gauges,
+}
+
+/// Looked up once: the roster sets them after every message.
+struct Gauges {
+    seated: metrics::Gauge,
+    waiting: metrics::Gauge,
+    benched: metrics::Gauge,
 }
 
 impl Actor for Roster {
@@ -126,6 +134,11 @@ impl Actor for Roster {
             alarm: None,
             draining: None,
             taken: 0,
+            gauges: Gauges {
+                seated: metrics::gauge!("auditshield_actors_seated"),
+                waiting: metrics::gauge!("auditshield_orders_waiting"),
+                benched: metrics::gauge!("auditshield_orders_benched"),
+            },
         };
         for number in 0..count {
             let actor = state.hire(&myself, number).await?;
@@ -337,9 +350,9 @@ impl State {
     }
 
     fn report(&mut self) {
-        metrics::gauge!("auditshield_actors_seated").set(self.taken as f64);
-        metrics::gauge!("auditshield_orders_waiting").set(self.queue.len() as f64);
-        metrics::gauge!("auditshield_orders_benched").set(self.bench.len() as f64);
+        self.gauges.seated.set(self.taken as f64);
+        self.gauges.waiting.set(self.queue.len() as f64);
+        self.gauges.benched.set(self.bench.len() as f64);
         if self.taken == 0
             && self.queue.is_empty()
             && let Some(port) = self.draining.take()

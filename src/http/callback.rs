@@ -9,9 +9,9 @@ use warp::reply::Response;
 use super::answer::{self, Problem};
 use super::call::Call;
 use super::{Heard, Site, Unheard};
-use crate::actors::AskError;
+use crate::actors::{AskError, Notified};
 use crate::domain::decide::Refusal;
-use crate::domain::input::{Input, Notice};
+use crate::domain::input::Notice;
 
 /// Largest notification, in bytes. CinetPay's have less than 2 KiB.
 pub(crate) const NOTICE_BYTES_MAX: usize = 64 * 1024;
@@ -71,11 +71,11 @@ async fn notify(site: &Site, call: &Call, heard: Heard) -> Response {
     let order = transaction.order;
     let notice = Notice { attempt: transaction.attempt, digest: heard.digest };
     failpoint!("callback.before_append");
-    let outcome = site.deps.orders.submit(order, Input::Notify(notice)).await;
+    let outcome = site.deps.orders.notify(order, notice).await;
     failpoint!("callback.before_answer" if outcome.is_ok());
     match outcome {
-        Ok(receipt) if receipt.duplicate => done("duplicate"),
-        Ok(_) => done("accepted"),
+        Ok(Notified::Known) => done("duplicate"),
+        Ok(Notified::New) => done("accepted"),
         Err(AskError::Refused(Refusal::UnknownOrder)) => {
             tracing::warn!(%order, "a notification for an unknown order was ignored");
             done("unknown_order")

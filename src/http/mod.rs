@@ -179,6 +179,8 @@ pub(crate) struct Site {
     pub(crate) deps: Arc<Deps>,
     pub(crate) claims: claims::Claims,
     pub(crate) streams: Arc<tokio::sync::Semaphore>,
+    /// What it answers.
+    pub(crate) meter: meter::Meter,
 }
 
 impl Deps {
@@ -207,6 +209,7 @@ pub fn public_routes(deps: &Arc<Deps>) -> BoxedFilter<(Response,)> {
         deps: Arc::clone(deps),
         claims: claims::Claims::default(),
         streams: Arc::new(tokio::sync::Semaphore::new(status::STREAMS_MAX)),
+        meter: meter::Meter::of("public"),
     });
     call::calls()
         .then(move |call: Call| {
@@ -215,7 +218,7 @@ pub fn public_routes(deps: &Arc<Deps>) -> BoxedFilter<(Response,)> {
             Box::pin(async move {
                 let since = Instant::now();
                 let answer = public(&site, call).await;
-                meter::answered("public", since, &answer);
+                site.meter.answered(since, &answer);
                 answer
             })
         })
@@ -266,13 +269,14 @@ fn robots() -> Response {
 /// The admin listener's routes.
 pub fn admin_routes(deps: &Arc<Deps>) -> BoxedFilter<(Response,)> {
     let office = Arc::new(admin::Office::new(Arc::clone(deps)));
+    let meter = Arc::new(meter::Meter::of("admin"));
     call::calls()
         .then(move |call: Call| {
-            let office = Arc::clone(&office);
+            let (office, meter) = (Arc::clone(&office), Arc::clone(&meter));
             Box::pin(async move {
                 let since = Instant::now();
                 let answer = admin::route(&office, call).await;
-                meter::answered("admin", since, &answer);
+                meter.answered(since, &answer);
                 answer
             })
         })

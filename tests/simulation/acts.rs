@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use auditshield::actors::{AskError, Orders, Receipt};
+use auditshield::actors::{AskError, Notified, Orders, Receipt};
 use auditshield::domain::decide::Refusal;
 use auditshield::domain::event::{Decision, Event, Request};
 use auditshield::domain::input::{Input, Notice, Purchase};
@@ -85,18 +85,30 @@ impl Shop {
 
     async fn ask(&self, order: OrderId, input: Input) -> Result<Receipt, AskError> {
         let name = name_of(&input);
+        let say = |receipt: &Receipt| format!("{} {}", receipt.payment.status_name(), receipt.duplicate);
+        self.heard(order, name, self.orders.submit(order, input), say).await
+    }
+
+    /// Waits for an answer and tells of it; in vain if the process dies meanwhile.
+    async fn heard<T>(
+        &self,
+        order: OrderId,
+        name: &str,
+        answer: impl Future<Output = Result<T, AskError>>,
+        say: impl Fn(&T) -> String,
+    ) -> Result<T, AskError> {
         let _asking = Asking(&self.world);
         self.world.with(|s| {
             s.asks_open += 1;
             s.note(format!("ask {} {name}", short(order)));
         });
-        let answer = self.orders.submit(order, input).await;
+        let answer = answer.await;
         if self.world.with(|s| s.dead.is_some()) {
             return std::future::pending().await;
         }
         self.world.with(|s| {
             let text = match &answer {
-                Ok(receipt) => format!("{} {}", receipt.payment.status_name(), receipt.duplicate),
+                Ok(answer) => say(answer),
                 Err(why) => {
                     s.count(refusal_of(why));
                     format!("{why:?}")
@@ -155,9 +167,10 @@ impl Shop {
     async fn notify(&self, transaction: TransactionId, digest: [u8; 32], tries: u32) {
         let order = transaction.order;
         let notice = Notice { attempt: transaction.attempt, digest };
-        let answer = self.ask(order, Input::Notify(notice)).await;
+        let answer = self.orders.notify(order, notice);
+        let answer = self.heard(order, "notify", answer, |notified| format!("{notified:?}")).await;
         self.world.with(|s| match answer {
-            Ok(receipt) => s.acknowledged(order, &digest, receipt.duplicate),
+            Ok(notified) => s.acknowledged(order, &digest, notified == Notified::Known),
             Err(AskError::Refused(Refusal::UnknownOrder)) => s.denied(order),
             Err(AskError::Refused(why)) => s.violate(format!("a notification was refused: {why}")),
             Err(_) if tries > 0 && s.chance.cinetpay.one_in(2) => {
