@@ -78,7 +78,8 @@ impl State {
             open: self.shared.open.available_permits(),
             deliver: self.shared.deliver.available_permits(),
         };
-        let due = match parts.ledger.due(now, DUE_MAX) {
+        let due = if rooms.none() { Ok(Vec::new()) } else { parts.ledger.due(now, DUE_MAX) };
+        let due = match due {
             Ok(due) => due,
             Err(fault) => {
                 tracing::error!(%fault, "the due index cannot be read");
@@ -87,8 +88,11 @@ impl State {
         };
         let mut orders = Vec::new();
         for (_, order) in due {
-            if let Ok(Some(payment)) = parts.ledger.load(order)
-                && rooms.take(next_step(&payment, now))
+            if rooms.none() {
+                break;
+            }
+            if let Ok(Some(standing)) = parts.ledger.standing(order)
+                && rooms.take(next_step(standing.payment(), now))
             {
                 orders.push((order, false));
             }
@@ -117,6 +121,11 @@ struct Rooms {
 }
 
 impl Rooms {
+    /// Nothing could be started: there is no point in looking for what is due.
+    fn none(&self) -> bool {
+        self.verify == 0 && self.open == 0 && self.deliver == 0
+    }
+
     fn take(&mut self, step: Step) -> bool {
         let room = match step {
             Step::Check(_) => &mut self.verify,

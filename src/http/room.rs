@@ -6,9 +6,10 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -21,81 +22,117 @@ pub(super) const STALL_SECONDS_MAX: u64 = 30;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// The client's turn: a head or a body is not complete, or nothing was asked yet.
-    Waited,
+    Waited = 0,
     /// Ours: the request is complete, its answer is not begun.
-    Served,
+    Served = 1,
     /// The client's again: it takes its answer.
-    Taken,
+    Taken = 2,
+    /// It has to go; nothing changes that any more.
+    Cut = 3,
 }
 
-/// The connections of one listener.
-#[derive(Debug, Default)]
-pub(super) struct Room(Mutex<Guests>);
+/// The connections of one listener. Its lock is taken when one begins or ends, and when there is no room: not by requests.
+#[derive(Debug)]
+pub(super) struct Room {
+    /// Moments are counted from here.
+    began: Instant,
+    guests: Mutex<Guests>,
+}
 
 #[derive(Debug, Default)]
 struct Guests {
-    /// Counts changes of stage: the lowest number has been waited for longest.
-    turn: u64,
-    waited: BTreeMap<u64, CancellationToken>,
-    taken: BTreeMap<u64, (Instant, CancellationToken)>,
+    /// How many there ever were.
+    entered: u64,
+    here: BTreeMap<u64, (Arc<Place>, CancellationToken)>,
 }
+
+/// A stage and since when, in nanoseconds since the room began, in one word: whoever cuts a connection must not cut it
+/// while it turns into one that is being answered.
+#[derive(Debug)]
+struct Place(AtomicU64);
 
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Guest {
     room: Arc<Room>,
-    /// Its stage, and its turn in that stage.
-    place: Mutex<(Stage, u64)>,
+    number: u64,
+    place: Arc<Place>,
     /// Cancelled when it has to go.
     pub(super) cut: CancellationToken,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { began: Instant::now(), guests: Mutex::default() }
+    }
 }
 
 impl Room {
     /// A new connection: its request is waited for.
     pub(super) fn enter(self: &Arc<Self>) -> Arc<Guest> {
         let cut = CancellationToken::new();
-        let place = Mutex::new((Stage::Waited, self.lock().sit(Stage::Waited, &cut)));
-        Arc::new(Guest { room: Arc::clone(self), place, cut })
+        let place = Arc::new(Place(AtomicU64::new(word(Stage::Waited, self.nanos(Instant::now())))));
+        let mut guests = self.lock();
+        guests.entered += 1;
+        let number = guests.entered;
+        guests.here.insert(number, (Arc::clone(&place), cut.clone()));
+        drop(guests);
+        Arc::new(Guest { room: Arc::clone(self), number, place, cut })
     }
 
     /// Cuts whoever is waited for longest; failing that, whoever has not taken its answer for too long.
     pub(super) fn make_room(&self, now: Instant) -> bool {
-        let mut guests = self.lock();
-        let stalled = |since: Instant| now.duration_since(since) >= Duration::from_secs(STALL_SECONDS_MAX);
-        let longest = guests.waited.pop_first().map(|(_, cut)| cut).or_else(|| {
-            let (turn, _) = guests.taken.iter().next().filter(|(_, (since, _))| stalled(*since))?;
-            let turn = *turn;
-            guests.taken.remove(&turn).map(|(_, cut)| cut)
-        });
-        if let Some(cut) = &longest {
-            cut.cancel();
+        let stalled = self.nanos(now).checked_sub(STALL_SECONDS_MAX * 1_000_000_000);
+        let guests = self.lock();
+        loop {
+            // Of those who came to their stage at the same moment the first one goes first.
+            let Some((_, seen, place, cut)) = guests
+                .here
+                .values()
+                .filter_map(|(place, cut)| {
+                    let seen = place.0.load(Ordering::Acquire);
+                    let (stage, since) = stage_of(seen);
+                    let may = match stage {
+                        Stage::Waited => true,
+                        Stage::Taken => stalled.is_some_and(|stalled| since <= stalled),
+                        Stage::Served | Stage::Cut => false,
+                    };
+                    may.then_some(((stage == Stage::Taken, since), seen, place, cut))
+                })
+                .min_by_key(|(rank, ..)| *rank)
+            else {
+                return false;
+            };
+            let gone = word(Stage::Cut, 0);
+            // If it has moved on meanwhile, it is somebody else's turn.
+            if place.0.compare_exchange(seen, gone, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+                cut.cancel();
+                return true;
+            }
         }
-        longest.is_some()
+    }
+
+    fn nanos(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.began).as_nanos()).unwrap_or(u64::MAX)
     }
 
     fn lock(&self) -> MutexGuard<'_, Guests> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.guests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Guests {
-    fn sit(&mut self, stage: Stage, cut: &CancellationToken) -> u64 {
-        self.turn += 1;
-        match stage {
-            Stage::Waited => drop(self.waited.insert(self.turn, cut.clone())),
-            Stage::Taken => drop(self.taken.insert(self.turn, (Instant::now(), cut.clone()))),
-            Stage::Served => {}
-        }
-        self.turn
-    }
+fn word(stage: Stage, since: u64) -> u64 {
+    since << 2 | stage as u64
+}
 
-    fn rise(&mut self, (stage, turn): (Stage, u64)) {
-        match stage {
-            Stage::Waited => drop(self.waited.remove(&turn)),
-            Stage::Taken => drop(self.taken.remove(&turn)),
-            Stage::Served => {}
-        }
-    }
+fn stage_of(word: u64) -> (Stage, u64) {
+    let stage = match word & 3 {
+        0 => Stage::Waited,
+        1 => Stage::Served,
+        2 => Stage::Taken,
+        _ => Stage::Cut,
+    };
+    (stage, word >> 2)
 }
 
 impl Guest {
@@ -105,20 +142,16 @@ impl Guest {
     }
 
     fn change(&self, to: Stage) {
-        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.cut.is_cancelled() {
-            return;
-        }
-        let mut guests = self.room.lock();
-        guests.rise(*place);
-        *place = (to, guests.sit(to, &self.cut));
+        let next = word(to, self.room.nanos(Instant::now()));
+        let unless_cut = |seen| (stage_of(seen).0 != Stage::Cut).then_some(next);
+        // Refused only to who has to go already.
+        let _ = self.place.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, unless_cut);
     }
 }
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        let place = *self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        self.room.lock().rise(place);
+        self.room.lock().here.remove(&self.number);
     }
 }
 
@@ -203,6 +236,8 @@ impl<B: Body + Unpin> Body for Told<B> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     /// Which of the guests are cut.
@@ -229,8 +264,8 @@ mod tests {
         assert_eq!(cut(&guests), [1, 2, 3, 4], "whoever stalls goes too");
         assert!(!room.make_room(later));
         guests[3].is_served();
+        assert!(!room.make_room(later), "whoever has to go stays cut");
         drop(guests);
-        let left = room.lock();
-        assert!(left.waited.is_empty() && left.taken.is_empty(), "{left:?}");
+        assert!(room.lock().here.is_empty(), "{room:?}");
     }
 }
