@@ -1,6 +1,6 @@
 //! Wakes what is due: retries, polling for lost webhooks, the work that a crash interrupted. All of it is the due index.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -36,6 +36,8 @@ pub(super) struct State {
     roster: ActorRef<roster::Msg>,
     /// Looks that duplicates asked for. Ordered, so that a replay of the simulation grants the same ones.
     looks: BTreeMap<OrderId, Timestamp>,
+    /// What the orders owed that were due at the last look and could not all be woken.
+    owed: HashMap<(Timestamp, OrderId), Kind>,
 }
 
 impl Actor for Alarm {
@@ -49,7 +51,7 @@ impl Actor for Alarm {
         (shared, roster): Self::Arguments,
     ) -> Result<State, ActorProcessingErr> {
         myself.send_interval(shared.parts.settings.tick, || Msg::Tick);
-        Ok(State { shared, roster, looks: BTreeMap::new() })
+        Ok(State { shared, roster, looks: BTreeMap::new(), owed: HashMap::new() })
     }
 
     async fn handle(&self, _: ActorRef<Msg>, msg: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
@@ -87,14 +89,30 @@ impl State {
             }
         };
         let mut orders = Vec::new();
-        for (_, order) in due {
-            if rooms.none() {
-                break;
-            }
-            if let Ok(Some(standing)) = parts.ledger.standing(order)
-                && rooms.take(next_step(standing.payment(), now))
-            {
+        // What is known from the last look is not read again for a permit that is not there: a storm of notifications
+        // makes thousands of orders due, and they wait for their turn at CinetPay.
+        let before = std::mem::take(&mut self.owed);
+        for (at, order) in due {
+            let known = before.get(&(at, order)).copied().filter(|kind| *rooms.of(*kind) == 0);
+            let kind = match known {
+                Some(kind) => kind,
+                None => match parts
+                    .ledger
+                    .standing(order)
+                    .ok()
+                    .flatten()
+                    .map(|order| next_step(order.payment(), now))
+                {
+                    Some(Step::Check(_)) => Kind::Check,
+                    Some(Step::Open(_)) => Kind::Open,
+                    Some(Step::Deliver) => Kind::Deliver,
+                    Some(Step::Wait(_) | Step::Rest) | None => continue,
+                },
+            };
+            if rooms.take(kind) {
                 orders.push((order, false));
+            } else {
+                self.owed.insert((at, order), kind);
             }
         }
         let verify = &mut rooms.verify;
@@ -113,6 +131,14 @@ impl State {
     }
 }
 
+/// What an errand is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Check,
+    Open,
+    Deliver,
+}
+
 /// Errand permits that are free.
 struct Rooms {
     verify: usize,
@@ -126,13 +152,16 @@ impl Rooms {
         self.verify == 0 && self.open == 0 && self.deliver == 0
     }
 
-    fn take(&mut self, step: Step) -> bool {
-        let room = match step {
-            Step::Check(_) => &mut self.verify,
-            Step::Open(_) => &mut self.open,
-            Step::Deliver => &mut self.deliver,
-            Step::Wait(_) | Step::Rest => return false,
-        };
+    fn of(&mut self, kind: Kind) -> &mut usize {
+        match kind {
+            Kind::Check => &mut self.verify,
+            Kind::Open => &mut self.open,
+            Kind::Deliver => &mut self.deliver,
+        }
+    }
+
+    fn take(&mut self, kind: Kind) -> bool {
+        let room = self.of(kind);
         let free = *room > 0;
         *room = room.saturating_sub(1);
         free

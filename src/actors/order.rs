@@ -379,6 +379,8 @@ fn log(order: OrderId, event: &Event) {
         Event::InitFailed { reason, .. } | Event::MailFailed { reason, .. } => {
             tracing::warn!(%order, kind = event.kind(), reason, "event");
         }
+        // Whoever holds a signed notification can send it as often as he likes: the journal and the counters tell of it.
+        Event::Notified { .. } => tracing::debug!(%order, kind = event.kind(), "event"),
         Event::Review { .. } => tracing::warn!(%order, kind = event.kind(), "event"),
         _ => tracing::info!(%order, kind = event.kind(), "event"),
     }

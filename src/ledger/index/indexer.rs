@@ -14,8 +14,8 @@ use crate::domain::values::Timestamp;
 use crate::ledger::journal::{OnFatal, Writer};
 use crate::ledger::simulated::Pace;
 
-/// Changes that become one batch at most.
-const BATCH_CHANGES_MAX: usize = 1024;
+/// How long a change may wait for others of its order. Readers see it meanwhile; a restart would replay it.
+const LINGER: Duration = Duration::from_millis(250);
 /// sled is flushed and its file synced this often.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 /// After a failed write the next try comes after this.
@@ -87,7 +87,7 @@ impl Indexer {
         let mut dirty = true;
         let mut failures = 0;
         let mut newest = None;
-        while let Some(changes) = self.overlay.peek(BATCH_CHANGES_MAX, CHECKPOINT_EVERY) {
+        while let Some(changes) = self.overlay.peek(CHECKPOINT_EVERY, LINGER) {
             if let Err(error) = self.take_in(&changes) {
                 failures += 1;
                 self.failed(&error, failures);
@@ -119,7 +119,7 @@ impl Indexer {
         let mut checkpoint = tokio::time::Instant::now();
         let mut failures = 0;
         let mut newest = None;
-        while let Some(changes) = self.overlay.peek(BATCH_CHANGES_MAX, Duration::ZERO) {
+        while let Some(changes) = self.overlay.peek(Duration::ZERO, Duration::ZERO) {
             // Further commits arrive while a batch is on its way.
             let rest = if changes.is_empty() { IDLE_REST } else { (pace.index)() };
             tokio::time::sleep(rest).await;

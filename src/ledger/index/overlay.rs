@@ -12,6 +12,11 @@ use crate::domain::payment::Payment;
 use crate::domain::values::{OrderId, Timestamp};
 use crate::ledger::record::Snapshot;
 
+/// Changes that become one batch at most.
+pub(crate) const BATCH_CHANGES_MAX: usize = 4096;
+/// Changes dropped under one lock.
+const FORGET_PIECE: usize = 256;
+
 /// Shared between the journal's thread (adds), the indexer (removes) and readers.
 #[derive(Default)]
 pub(crate) struct Overlay {
@@ -62,8 +67,12 @@ impl Overlay {
             state.forget_due(&former.payment, Some(payment));
         }
         state.pending.push_back((change, permit));
+        let pending = state.pending.len();
         drop(state);
-        self.grown.notify_one();
+        // Between these two the indexer waits for more, or is at work and will look by itself.
+        if pending == 1 || pending == BATCH_CHANGES_MAX / 2 {
+            self.grown.notify_one();
+        }
     }
 
     /// Changes not yet in sled.
@@ -77,36 +86,54 @@ impl Overlay {
         self.grown.notify_one();
     }
 
-    /// The oldest changes, at most `limit`, left in place; empty after `patience`. None once closed and empty.
-    pub(crate) fn peek(&self, limit: usize, patience: Duration) -> Option<Vec<Change>> {
+    /// The oldest changes, at most [`BATCH_CHANGES_MAX`], left in place; empty after `patience`. None once closed and
+    /// empty.
+    ///
+    /// With fewer than half of that there it waits up to `linger` for more: an order that changes several times in a
+    /// short while is then written once.
+    pub(crate) fn peek(&self, patience: Duration, linger: Duration) -> Option<Vec<Change>> {
         let state = self.lock();
         let idle = |state: &mut State| state.pending.is_empty() && !state.closing;
         let waited = self.grown.wait_timeout_while(state, patience, idle);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let few = |state: &mut State| {
+            !state.pending.is_empty() && state.pending.len() < BATCH_CHANGES_MAX / 2 && !state.closing
+        };
+        let waited = self.grown.wait_timeout_while(state, linger, few);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         if state.pending.is_empty() && state.closing {
             return None;
         }
-        Some(state.pending.iter().take(limit).map(|(change, _)| change.clone()).collect())
+        Some(state.pending.iter().take(BATCH_CHANGES_MAX).map(|(change, _)| change.clone()).collect())
     }
 
     /// Drops the oldest `count` changes, now in sled.
     pub(crate) fn forget(&self, count: usize) {
-        let mut state = self.lock();
-        for _ in 0..count {
-            let Some((change, _)) = state.pending.pop_front() else { return };
-            let payment = &change.snapshot.payment;
-            if state.latest.get(&payment.id).is_some_and(|(seq, _)| *seq == change.written.seq) {
-                state.latest.remove(&payment.id);
-                state.forget_due(payment, None);
-            }
-            if let (1, Some(request)) = (payment.version, &payment.request) {
-                state.requests.remove(&request.key);
-            }
+        let mut left = count;
+        while left > 0 {
+            // In pieces: the journal's thread waits for the same lock.
+            let piece = left.min(FORGET_PIECE);
+            self.lock().forget(piece);
+            left -= piece;
         }
     }
 }
 
 impl State {
+    fn forget(&mut self, count: usize) {
+        for _ in 0..count {
+            let Some((change, _)) = self.pending.pop_front() else { return };
+            let payment = &change.snapshot.payment;
+            if self.latest.get(&payment.id).is_some_and(|(seq, _)| *seq == change.written.seq) {
+                self.latest.remove(&payment.id);
+                self.forget_due(payment, None);
+            }
+            if let (1, Some(request)) = (payment.version, &payment.request) {
+                self.requests.remove(&request.key);
+            }
+        }
+    }
+
     /// Drops when `former` was due, unless `now` is due at the same moment.
     fn forget_due(&mut self, former: &Payment, now: Option<&Payment>) {
         let at = due(former);
