@@ -62,10 +62,10 @@ fn assemble(
     overlay.lock().counts = counts;
     let state = Arc::new(IndexerState::default());
     state.applied_seq.store(journal.last_seq(), Ordering::Release);
+    state.in_doubt.store(in_doubt, Ordering::Release);
     let indexer = Indexer {
         index: index.clone(),
         folder: folder.clone(),
-        in_doubt,
         overlay: Arc::clone(&overlay),
         state: Arc::clone(&state),
         journal: Arc::clone(&journal),
@@ -248,7 +248,7 @@ impl Replay<'_> {
         let Some(last) = &self.last else { return Ok(()) };
         let change = |(_, snapshot)| Change { applied: last.clone(), snapshot };
         let mut changes: Vec<Change> = self.orders.drain().map(change).collect();
-        // Oldest first: an idempotency key that was used again after a day stands for the newer order.
+        // Oldest first: an idempotency key that was used again stands for the newer order.
         changes.sort_unstable_by_key(|change| change.snapshot.payment.id);
         match &mut self.anew {
             Some(counts) => self.index.fill(&changes, counts),

@@ -19,7 +19,7 @@ use super::record::{Located, Snapshot, decode_snapshot, encode_snapshot};
 use crate::domain::payment::{Payment, Status, due_at};
 use crate::domain::values::{OrderId, Timestamp};
 use keys::KeyEntry;
-pub(crate) use store::{Batch, Store};
+pub(crate) use store::{Batch, Store, Write};
 
 /// How many statuses there are.
 pub(crate) const STATUSES: usize = Status::NAMES.len();
@@ -33,6 +33,20 @@ pub enum IndexError {
     /// A value does not decode, or does not encode.
     #[error("index: unreadable value: {0}")]
     Value(#[from] postcard::Error),
+    /// An order's former state is of a format that is not ours, or rotten: which keys it has is not known, and they
+    /// would stay behind.
+    #[error("index: a snapshot of an unknown format ({0})")]
+    Format(OrderId),
+}
+
+impl IndexError {
+    /// Whether the index itself is at fault, and trying again would be in vain: it must be made anew.
+    pub(crate) fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            IndexError::Value(_) | IndexError::Format(_) | IndexError::Sled(sled::Error::Corruption { .. })
+        )
+    }
 }
 
 /// The open index.
@@ -84,24 +98,12 @@ impl Index {
         for change in changes {
             latest.insert(change.snapshot.payment.id, &change.snapshot);
         }
-        let mut counts = self.counts()?;
-        let mut batch = Batch::default();
-        for (id, snapshot) in latest {
-            let before = self.order(id)?.and_then(|(_, payment)| payment);
-            if let Some(before) = &before {
-                keys::derived(before).into_iter().for_each(|key| batch.remove(key));
-                let count = &mut counts[status_place(before)];
-                *count = count.saturating_sub(1);
-            }
-            counts[status_place(&snapshot.payment)] += 1;
-            keys::derived(&snapshot.payment).into_iter().for_each(|key| batch.insert(key, &[]));
-            batch.insert(&keys::order(id)[..], encode_snapshot(snapshot)?);
-            if let (None, Some(request)) = (&before, &snapshot.payment.request) {
-                let entry = KeyEntry::of(&snapshot.payment, request);
-                batch.insert(keys::request(&request.key), postcard::to_stdvec(&entry)?);
-                batch.insert(keys::request_age(entry.at, &request.key), &[]);
-            }
+        let (mut counts, mut writes) = (self.counts()?, Vec::new());
+        for snapshot in latest.into_values() {
+            self.note(snapshot, &mut counts, &mut writes)?;
         }
+        let mut batch = Batch::default();
+        batch.extend(writes);
         batch.insert(keys::COUNTS, postcard::to_stdvec(&counts)?);
         batch.insert(keys::APPLIED, postcard::to_stdvec(&last.applied)?);
         self.db.apply(batch)?;
@@ -115,25 +117,39 @@ impl Index {
     pub(crate) fn fill(&self, changes: &[Change], counts: &mut [u64; STATUSES]) -> Result<(), IndexError> {
         let mut writes = Vec::new();
         for change in changes {
-            let payment = &change.snapshot.payment;
-            let before = self.order(payment.id)?.and_then(|(_, payment)| payment);
-            if let Some(before) = &before {
-                writes.extend(keys::derived(before).into_iter().map(|key| (key, None)));
-                let count = &mut counts[status_place(before)];
-                *count = count.saturating_sub(1);
-            }
-            counts[status_place(payment)] += 1;
-            writes.extend(keys::derived(payment).into_iter().map(|key| (key, Some(Vec::new()))));
-            writes.push((keys::order(payment.id), Some(encode_snapshot(&change.snapshot)?)));
-            if let (None, Some(request)) = (&before, &payment.request) {
-                let entry = KeyEntry::of(payment, request);
-                writes.push((keys::request(&request.key), Some(postcard::to_stdvec(&entry)?)));
-                writes.push((keys::request_age(entry.at, &request.key), Some(Vec::new())));
-            }
+            self.note(&change.snapshot, counts, &mut writes)?;
         }
         // Stable: of two writes to one key the later stays the later. Neighbours share pages.
         writes.sort_by(|(a, _), (b, _)| a.cmp(b));
         self.db.fill(writes)?;
+        Ok(())
+    }
+
+    /// What an order in a new state writes, and what of its former state it removes.
+    fn note(
+        &self,
+        snapshot: &Snapshot,
+        counts: &mut [u64; STATUSES],
+        writes: &mut Vec<Write>,
+    ) -> Result<(), IndexError> {
+        let payment = &snapshot.payment;
+        let before = match self.order(payment.id)? {
+            Some((_, None)) => return Err(IndexError::Format(payment.id)),
+            stored => stored.and_then(|(_, payment)| payment),
+        };
+        if let Some(before) = &before {
+            writes.extend(keys::derived(before).into_iter().map(|key| (key, None)));
+            let count = &mut counts[status_place(before)];
+            *count = count.saturating_sub(1);
+        }
+        counts[status_place(payment)] += 1;
+        writes.extend(keys::derived(payment).into_iter().map(|key| (key, Some(Vec::new()))));
+        writes.push((keys::order(payment.id), Some(encode_snapshot(snapshot)?)));
+        if let (None, Some(request)) = (&before, &payment.request) {
+            let entry = KeyEntry::of(payment, request);
+            writes.push((keys::request(&request.key), Some(postcard::to_stdvec(&entry)?)));
+            writes.push((keys::request_age(entry.at, &request.key), Some(Vec::new())));
+        }
         Ok(())
     }
 
@@ -196,18 +212,18 @@ impl Index {
         })
     }
 
-    /// Reads every key and value, to know that sled can, for as long as `go_on` says so.
-    pub(crate) fn read_all(&self, go_on: &dyn Fn() -> bool) -> Result<(), IndexError> {
+    /// Reads every key and value, to know that sled can, for as long as `go_on` says so. False: not all were read.
+    pub(crate) fn read_all(&self, go_on: &dyn Fn() -> bool) -> Result<bool, IndexError> {
         for entry in self.entries() {
             let (key, value) = entry?;
             if !go_on() {
-                return Ok(());
+                return Ok(false);
             }
             if key.first() == Some(&keys::ORDER) {
                 decode_snapshot(&value)?;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The orders of each status, as the last batch noted them.

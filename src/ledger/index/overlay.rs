@@ -91,7 +91,10 @@ impl Overlay {
                 state.latest.remove(&payment.id);
             }
             if let (1, Some(request)) = (payment.version, &payment.request) {
-                state.requests.remove(&request.key);
+                // The key may stand for a newer order by now.
+                if state.requests.get(&request.key).is_some_and(|entry| entry.order == payment.id) {
+                    state.requests.remove(&request.key);
+                }
             }
         }
     }

@@ -21,6 +21,9 @@ pub(crate) enum Store {
 #[derive(Debug, Default)]
 pub(crate) struct Batch(Vec<(IVec, Option<IVec>)>);
 
+/// A key, and what is written to it; None removes it.
+pub(crate) type Write = (Vec<u8>, Option<Vec<u8>>);
+
 /// Keys in ascending order, readable from both ends.
 pub(crate) type Keys = Box<dyn DoubleEndedIterator<Item = sled::Result<IVec>>>;
 
@@ -28,6 +31,11 @@ impl Batch {
     /// Writes a key.
     pub(crate) fn insert(&mut self, key: impl Into<IVec>, value: impl Into<IVec>) {
         self.0.push((key.into(), Some(value.into())));
+    }
+
+    /// Adds writes.
+    pub(crate) fn extend(&mut self, writes: Vec<Write>) {
+        self.0.extend(writes.into_iter().map(|(key, value)| (key.into(), value.map(IVec::from))));
     }
 
     /// Removes a key.
@@ -63,7 +71,7 @@ impl Store {
     }
 
     /// Writes sorted pairs, two threads at a time, in any order between different keys. A crash may leave any of them.
-    pub(crate) fn fill(&self, writes: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> sled::Result<()> {
+    pub(crate) fn fill(&self, writes: Vec<Write>) -> sled::Result<()> {
         let db = match self {
             Store::Sled(db) => db,
             Store::Memory(memory) => {
@@ -76,7 +84,7 @@ impl Store {
         while middle > 0 && middle < writes.len() && writes[middle].0 == writes[middle - 1].0 {
             middle += 1;
         }
-        let write = |writes: &[(Vec<u8>, Option<Vec<u8>>)]| {
+        let write = |writes: &[Write]| {
             writes.iter().try_for_each(|(key, value)| match value {
                 Some(value) => db.insert(key, value.as_slice()).map(drop),
                 None => db.remove(key).map(drop),
