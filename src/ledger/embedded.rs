@@ -183,6 +183,7 @@ impl Embedded {
             reason,
             last_seq: self.journal.last_seq(),
             applied_seq: self.indexer.applied_seq.load(Ordering::Acquire),
+            index_in_doubt: self.indexer.in_doubt.load(Ordering::Acquire),
             queue_depth: self.journal.waiting(),
         }
     }

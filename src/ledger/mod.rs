@@ -147,6 +147,8 @@ pub struct Health {
     pub last_seq: u64,
     /// The index's last seq on sled.
     pub applied_seq: u64,
+    /// The index was left by a process that was killed and is not read to its end yet, or is damaged.
+    pub index_in_doubt: bool,
     /// Commits waiting for the journal.
     pub queue_depth: usize,
 }

@@ -40,7 +40,7 @@ pub(crate) fn created(number: i64) -> Event {
     }
 }
 
-fn initiated(number: i64) -> Event {
+pub(crate) fn initiated(number: i64) -> Event {
     Event::Initiated {
         attempt: Attempt::FIRST,
         payment_url: "https://pay.example/1".into(),
@@ -49,7 +49,7 @@ fn initiated(number: i64) -> Event {
     }
 }
 
-fn paid(number: i64) -> Event {
+pub(crate) fn paid(number: i64) -> Event {
     Event::Paid {
         attempt: Attempt::FIRST,
         provider_tx_id: Some(format!("MP{number}")),
@@ -60,7 +60,7 @@ fn paid(number: i64) -> Event {
     }
 }
 
-fn checked() -> Event {
+pub(crate) fn checked() -> Event {
     let (verdict, code) = ("accepted".into(), "00".into());
     Event::Checked { attempt: Attempt::FIRST, verdict, code, next_at: None }
 }
