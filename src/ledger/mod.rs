@@ -63,7 +63,10 @@ pub enum OpenError {
     )]
     InUse(PathBuf),
     /// The folder cannot be made, read or locked.
-    #[error("Le dossier {path} est inutilisable: {source} / cannot use the folder {path}: {source}")]
+    #[error(
+        "Le dossier {path} est inutilisable: {source}. Vérifiez droits, place et disque, puis relancez. / Cannot use the \
+         folder {path}: {source}. Check rights, room and disk, then try again."
+    )]
     Folder {
         /// The folder or a file in it.
         path: PathBuf,
