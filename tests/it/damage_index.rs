@@ -1,6 +1,7 @@
 //! A damaged index: whatever is done to it, a start ends with what the journal says, and verification finds it first.
 
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -16,6 +17,8 @@ use crate::process_support::{PATIENCE, World};
 const PLACES: u64 = 8;
 /// Orders that need many pages.
 const MANY: i64 = 1_000;
+/// The damaged order is the last one of a part of them; parts are tried until one hides the damage.
+const PARTS: usize = 8;
 
 /// sled's file, and how much of it is written: behind that it holds zeros only.
 fn data_file(store: &Path) -> (PathBuf, u64) {
@@ -66,11 +69,20 @@ fn background_finding(ledger: &Ledger, told: &Receiver<String>) -> Option<String
     }
 }
 
+/// A store with the usual ten orders, closed in order.
+async fn filled(folder: &Path) -> PathBuf {
+    let store = folder.join("sound");
+    let ledger = open(&store);
+    fill(&ledger).await;
+    ledger.close().await;
+    store
+}
+
 /// Starts on the store, compares everything, stops, verifies.
 async fn recovers(store: &Path, name: &str) {
-    let ledger = Ledger::open(OpenOptions::new(store, |reason: &str| panic!("fatal: {reason}")));
-    let ledger = ledger.unwrap_or_else(|error| panic!("{name}: {error}"));
+    let (ledger, told) = open_until_fatal(store);
     check_filled(&ledger);
+    assert_eq!(background_finding(&ledger, &told), None, "{name}");
     ledger.close().await;
     let report = ledger::verify(store, &mut |_| ()).unwrap();
     assert!(report.is_sound() && report.index_compared, "{name}: {report:?}");
@@ -79,10 +91,7 @@ async fn recovers(store: &Path, name: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_cut_or_flipped_anywhere_never_speaks_against_the_journal() {
     let folder = tempfile::tempdir().unwrap();
-    let sound = folder.path().join("sound");
-    let ledger = open(&sound);
-    fill(&ledger).await;
-    ledger.close().await;
+    let sound = filled(folder.path()).await;
     let (_, used) = data_file(&sound);
     for place in 0..PLACES {
         for (kind, closed) in [("cut", true), ("cut", false), ("flipped", true), ("flipped", false)] {
@@ -153,10 +162,7 @@ async fn an_older_index_is_brought_level_and_one_of_another_journal_is_refused()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_too_many_or_too_few_is_found() {
     let folder = tempfile::tempdir().unwrap();
-    let sound = folder.path().join("sound");
-    let ledger = open(&sound);
-    fill(&ledger).await;
-    ledger.close().await;
+    let sound = filled(folder.path()).await;
     // One kind of key after the other: order, status, due, e-mail, transaction, request, its age, the mark.
     for kind in *b"osdetkxm" {
         for remove in [true, false] {
@@ -193,24 +199,38 @@ async fn with_hidden_damage(folder: &Path) -> PathBuf {
     }
     assert_eq!(tasks.join_all().await.len(), usize::try_from(MANY).unwrap());
     ledger.close().await;
-    // This opening writes sled's snapshot: what it covers is not looked at when sled opens again.
     let db = sled::open(store.join("index")).unwrap();
     let states: Vec<_> = db.scan_prefix(b"o").values().map(Result::unwrap).collect();
     drop(db);
-    let state = &states[states.len() / 2][..];
-    let (file, _) = data_file(&store);
+    // This opening writes sled's snapshot: what it covers is not looked at when sled opens again.
+    drop(sled::open(store.join("index")).unwrap());
+    note_killed(&store);
+    let damaged = |part: usize| {
+        let copy = folder.join(format!("damaged-{part}"));
+        copy_folder(&store, &copy);
+        damage(&copy, &states[states.len() * part / PARTS]);
+        hides(&copy, &folder.join(format!("probed-{part}"))).then_some(copy)
+    };
+    (1..PARTS).find_map(damaged).expect("damage that sled does not see when it opens")
+}
+
+/// Turns a bit over in every place where this state stands in sled's file.
+fn damage(store: &Path, state: &[u8]) {
+    let (file, _) = data_file(store);
     let mut bytes = fs::read(&file).unwrap();
-    let places: Vec<usize> = bytes
-        .windows(state.len())
-        .enumerate()
-        .filter(|(_, found)| *found == state)
-        .map(|(at, _)| at)
-        .collect();
+    let windows = bytes.windows(state.len()).enumerate();
+    let places: Vec<usize> = windows.filter(|(_, found)| *found == state).map(|(at, _)| at).collect();
     assert!(!places.is_empty(), "the state is not found in sled's file");
     places.iter().for_each(|at| bytes[at + state.len() / 2] ^= 4);
     fs::write(&file, bytes).unwrap();
-    note_killed(&store);
-    store
+}
+
+/// Whether sled opens this index and then fails to read all of it. Tried on a copy: opening changes it.
+fn hides(store: &Path, copy: &Path) -> bool {
+    copy_folder(store, copy);
+    let Ok(Ok(db)) = catch_unwind(|| sled::open(copy.join("index"))) else { return false };
+    let read = catch_unwind(AssertUnwindSafe(|| db.iter().all(|entry| entry.is_ok())));
+    !read.unwrap_or(false)
 }
 
 /// Damage that only the reading beside the daemon's work comes across: it is noted, and the next start makes the index
@@ -281,21 +301,20 @@ async fn damage_that_the_background_reading_finds_ends_the_process_and_the_next_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_on_a_state_of_an_unknown_format_has_the_index_made_anew() {
     let folder = tempfile::tempdir().unwrap();
-    let sound = folder.path().join("sound");
-    let ledger = open(&sound);
-    fill(&ledger).await;
-    ledger.close().await;
-    // Of a newer version, and of ours but rotten behind its lines.
-    let damages: [(&str, fn(&mut Vec<u8>)); 2] =
-        [("format 2", |state| state[0] = 2), ("rotten", |state| state.truncate(state.len() - 3))];
-    for (name, damage) in damages {
+    let sound = filled(folder.path()).await;
+    for name in ["format 2", "rotten"] {
         let store = folder.path().join(name);
         copy_folder(&sound, &store);
         let db = sled::open(store.join("index")).unwrap();
         // The oldest order: PENDING.
         let (key, value) = db.scan_prefix(b"o").next().expect("an order").unwrap();
         let mut state = value.to_vec();
-        damage(&mut state);
+        match name {
+            // Of a newer version.
+            "format 2" => state[0] = 2,
+            // Of this one, its end torn off.
+            _ => state.truncate(state.len() - 3),
+        }
         db.insert(key, state).unwrap();
         db.flush().unwrap();
         drop(db);
