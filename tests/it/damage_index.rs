@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use auditshield::ledger::{self, Ledger, OpenOptions};
+use auditshield::ledger::{self, Ledger, OpenError, OpenOptions};
 use tokio::task::JoinSet;
 
 use crate::damage::copy_folder;
-use crate::ledger::{check_filled, commit, created, fill, initiated, open, paid};
+use crate::ledger::{
+    check_filled, checked, commit, created, fill, initiated, open, paid, unlocked, verified,
+};
 use crate::process_support::{PATIENCE, World};
 
 /// The index's file is cut, and a bit of it flipped, at so many places.
@@ -52,8 +54,12 @@ fn was_set_aside(store: &Path) -> bool {
 /// Opens a store whose ledger may ask for the end of the process.
 fn open_until_fatal(store: &Path) -> (Ledger, Receiver<String>) {
     let (fatal, told) = channel();
-    let options = OpenOptions::new(store, move |reason: &str| fatal.send(reason.to_owned()).unwrap());
-    (Ledger::open(options).unwrap(), told)
+    let options = || {
+        let fatal = fatal.clone();
+        OpenOptions::new(store, move |reason: &str| fatal.send(reason.to_owned()).unwrap())
+    };
+    let opened = unlocked(|| Ledger::open(options()), |opened| !matches!(opened, Err(OpenError::InUse(_))));
+    (opened.unwrap(), told)
 }
 
 /// What the background reading finds: the reason for which the process is to end, or none.
@@ -84,7 +90,7 @@ async fn recovers(store: &Path, name: &str) {
     check_filled(&ledger);
     assert_eq!(background_finding(&ledger, &told), None, "{name}");
     ledger.close().await;
-    let report = ledger::verify(store, &mut |_| ()).unwrap();
+    let report = verified(store);
     assert!(report.is_sound() && report.index_compared, "{name}: {report:?}");
 }
 
@@ -179,7 +185,7 @@ async fn a_key_too_many_or_too_few_is_found() {
             }
             db.flush().unwrap();
             drop(db);
-            let report = ledger::verify(&store, &mut |_| ()).unwrap();
+            let report = verified(&store);
             assert!(!report.is_sound() && report.index_compared, "{} {remove}", char::from(kind));
             let words = report.findings.join("\n");
             assert!(words.contains("ledger rebuild"), "{words}");
@@ -253,7 +259,7 @@ async fn damage_that_the_background_reading_finds_is_noted() {
     assert!(state(&damaged).contains("damaged") && !was_set_aside(&damaged), "{}", state(&damaged));
     open(&damaged).close().await;
     assert!(was_set_aside(&damaged));
-    let report = ledger::verify(&damaged, &mut |_| ()).unwrap();
+    let report = verified(&damaged);
     assert!(report.is_sound() && report.index_compared, "{report:?}");
     assert_eq!(report.orders, u64::try_from(MANY).unwrap());
 }
@@ -289,7 +295,7 @@ async fn damage_that_the_background_reading_finds_ends_the_process_and_the_next_
     world.buy().await;
     world.term();
     assert_eq!(world.end().await.code(), Some(0), "{}", world.said());
-    let report = ledger::verify(&store, &mut |_| ()).unwrap();
+    let report = verified(&store);
     assert!(report.is_sound() && report.index_compared, "{report:?}");
     // A purchase that was not answered may have been taken, too.
     let least = u64::try_from(MANY).unwrap() + taken.len() as u64 + 1;
@@ -320,7 +326,7 @@ async fn a_commit_on_a_state_of_an_unknown_format_has_the_index_made_anew() {
         drop(db);
         let (ledger, told) = open_until_fatal(&store);
         check_filled(&ledger);
-        commit(&ledger, 0, &[crate::ledger::checked(), paid(0)]).await;
+        commit(&ledger, 0, &[checked(), paid(0)]).await;
         assert_eq!(told.recv_timeout(PATIENCE).unwrap(), "the index is damaged", "{name}");
         // What was acknowledged is read all the same until the process has ended.
         commit(&ledger, 1, &[initiated(1)]).await;
@@ -331,7 +337,7 @@ async fn a_commit_on_a_state_of_an_unknown_format_has_the_index_made_anew() {
         let counts: Vec<_> = ledger.counts().iter().filter(|(_, count)| *count > 0).collect();
         assert_eq!(counts, [("CREATED", 3), ("PENDING", 5), ("PAID", 2)], "{name}");
         ledger.close().await;
-        let report = ledger::verify(&store, &mut |_| ()).unwrap();
+        let report = verified(&store);
         assert!(report.is_sound() && report.index_compared, "{name}: {report:?}");
     }
 }
