@@ -251,16 +251,16 @@ impl Orders {
         }
     }
 
-    /// Commits a notification, once. What was committed lately is not brought to the order's actor again.
+    /// Commits a notification, once. Repeats about a settled order are answered without its actor.
     ///
     /// # Errors
     /// See [`AskError`]; the notification is not acknowledged then.
     pub async fn notify(&self, order: OrderId, notice: Notice) -> Result<Notified, AskError> {
-        if self.recent.answers(order, &notice) {
+        if self.recent.knows(order, &notice) {
             return Ok(Notified::Known);
         }
         let receipt = self.submit(order, Input::Notify(notice.clone())).await?;
-        self.recent.remember(order, &notice);
+        self.recent.remember(&receipt.payment, &notice);
         Ok(if receipt.duplicate { Notified::Known } else { Notified::New })
     }
 

@@ -1,23 +1,20 @@
-//! Notifications that were committed lately: a repeat of one is answered from here, without its order's actor.
+//! Notifications of settled orders, committed before: a repeat of one is answered from here, without an actor.
 //!
-//! Why it is never wrong: a notification gets in only after its commit was answered, and what is committed stays
-//! committed. What is forgotten, or was committed before a restart, takes the way through the actor as ever.
+//! Why it is never wrong: a notification gets in only after its order answered that it is committed and paid for, and
+//! neither ever changes. A repeat about an order without a verdict is a reason to look at CinetPay sooner, so it goes to
+//! the actor as ever; so does what is forgotten.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
-
-use tokio::time::Instant;
 
 use crate::domain::input::Notice;
+use crate::domain::payment::{Payment, Status};
 use crate::domain::values::OrderId;
 
 /// So many places, so that requests seldom wait for one another.
 const SHARDS: usize = 16;
 /// Notifications of one generation in one shard; two generations are kept. All in all about 2 MB.
 const GENERATION_MAX: usize = 1024;
-/// A repeat goes on to the order's actor if none has for so long: it is a reason to look at CinetPay sooner.
-const PASS_EVERY: Duration = Duration::from_secs(1);
 
 /// An order and the notification's digest.
 type Key = ([u8; 16], [u8; 32]);
@@ -26,34 +23,31 @@ type Key = ([u8; 16], [u8; 32]);
 #[derive(Default)]
 pub(super) struct Recent([Mutex<Shard>; SHARDS]);
 
-/// When a repeat of each last went on to the actor.
 #[derive(Default)]
 struct Shard {
-    young: HashMap<Key, Instant>,
-    old: HashMap<Key, Instant>,
+    young: HashSet<Key>,
+    old: HashSet<Key>,
 }
 
 impl Recent {
-    /// Whether the notification is known to be committed and its actor has heard of a repeat not long ago.
-    pub(super) fn answers(&self, order: OrderId, notice: &Notice) -> bool {
+    /// Whether the notification is known to be committed, and its order to be settled.
+    pub(super) fn knows(&self, order: OrderId, notice: &Notice) -> bool {
         let key = (order.bytes(), notice.digest);
-        let now = Instant::now();
-        self.with(&key, |shard| {
-            let Some(passed) = shard.young.get(&key).or_else(|| shard.old.get(&key)).copied() else {
-                return false;
-            };
-            if now.duration_since(passed) < PASS_EVERY {
-                return true;
-            }
-            shard.put(key, now);
-            false
-        })
+        self.with(&key, |shard| shard.young.contains(&key) || shard.old.contains(&key))
     }
 
-    /// The notification is committed, and its actor has just been asked.
-    pub(super) fn remember(&self, order: OrderId, notice: &Notice) {
-        let key = (order.bytes(), notice.digest);
-        self.with(&key, |shard| shard.put(key, Instant::now()));
+    /// The notification is committed; `payment` is its order now.
+    pub(super) fn remember(&self, payment: &Payment, notice: &Notice) {
+        if !matches!(payment.status, Status::Paid(_) | Status::Refunded(_)) {
+            return;
+        }
+        let key = (payment.id.bytes(), notice.digest);
+        self.with(&key, |shard| {
+            if shard.young.len() >= GENERATION_MAX {
+                shard.old = std::mem::take(&mut shard.young);
+            }
+            shard.young.insert(key);
+        });
     }
 
     fn with<T>(&self, key: &Key, act: impl FnOnce(&mut Shard) -> T) -> T {
@@ -62,51 +56,75 @@ impl Recent {
     }
 }
 
-impl Shard {
-    fn put(&mut self, key: Key, now: Instant) {
-        if self.young.len() >= GENERATION_MAX && !self.young.contains_key(&key) {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(key, now);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::values::{Attempt, Timestamp};
+    use crate::domain::payment::{Link, Mail, Sale};
+    use crate::domain::values::{Attempt, Buyer, Currency, Email, Lang, Money, Timestamp};
 
-    fn known(n: u32) -> (OrderId, Notice) {
+    fn order(n: u32, paid: bool) -> Payment {
+        let at = Timestamp::from_millis(0);
+        let link =
+            Link { number: 1, issued_at: at, expires_at: at, max_downloads: 1, downloads: 0, revoked: false };
+        let sale = Sale {
+            attempt: Attempt::FIRST,
+            provider_tx_id: None,
+            payment_method: None,
+            paid_at: at,
+            approved: None,
+            link,
+            mail: Mail::Sent { at },
+            delivered_at: None,
+        };
+        Payment {
+            id: OrderId::new(at, u128::from(n)),
+            version: 1,
+            product: "kit".into(),
+            tier: "one".into(),
+            price: Money::price(500, Currency::Xof).unwrap(),
+            buyer: Buyer {
+                email: Email::parse("a@example.ci").unwrap(),
+                name: None,
+                phone: None,
+                lang: Lang::Fr,
+            },
+            request: None,
+            created_at: at,
+            attempt: Attempt::FIRST,
+            payment_url: None,
+            notices: Vec::new(),
+            checks: 0,
+            checked_at: None,
+            status: if paid { Status::Paid(sale) } else { Status::Pending { check_at: at } },
+        }
+    }
+
+    fn notice(n: u32) -> Notice {
         let mut digest = [0; 32];
         digest[1..5].copy_from_slice(&n.to_be_bytes());
-        (OrderId::new(Timestamp::from_millis(0), u128::from(n)), Notice { attempt: Attempt::FIRST, digest })
+        Notice { attempt: Attempt::FIRST, digest }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn only_what_was_remembered_is_answered_and_one_repeat_a_second_goes_on() {
+    #[test]
+    fn only_what_was_remembered_of_a_settled_order_is_known() {
         let recent = Recent::default();
-        let (order, notice) = known(1);
-        assert!(!recent.answers(order, &notice), "never heard of");
-        recent.remember(order, &notice);
-        assert!(recent.answers(order, &notice));
-        assert!(!recent.answers(known(2).0, &notice), "the same digest of another order");
-        for _ in 0..3 {
-            tokio::time::advance(PASS_EVERY).await;
-            assert!(!recent.answers(order, &notice), "this one goes on");
-            assert!(recent.answers(order, &notice), "the next ones do not");
-        }
+        let (paid, waiting) = (order(1, true), order(2, false));
+        assert!(!recent.knows(paid.id, &notice(1)), "never heard of");
+        recent.remember(&paid, &notice(1));
+        recent.remember(&waiting, &notice(2));
+        assert!(recent.knows(paid.id, &notice(1)));
+        assert!(!recent.knows(paid.id, &notice(2)), "another notification");
+        assert!(!recent.knows(waiting.id, &notice(1)), "the same one of another order");
+        assert!(!recent.knows(waiting.id, &notice(2)), "a repeat is a reason to look at this one");
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn the_oldest_are_forgotten() {
+    #[test]
+    fn the_oldest_are_forgotten() {
         let recent = Recent::default();
         let all = 3 * u32::try_from(GENERATION_MAX).unwrap();
-        for n in 0..all {
-            let (order, notice) = known(n);
-            recent.remember(order, &notice);
-        }
-        let answered = (0..all).filter(|n| recent.answers(known(*n).0, &known(*n).1)).count();
-        assert!((GENERATION_MAX..=2 * GENERATION_MAX).contains(&answered), "{answered}");
-        assert!(recent.answers(known(all - 1).0, &known(all - 1).1), "the newest is there");
+        (0..all).for_each(|n| recent.remember(&order(n, true), &notice(n)));
+        let known = (0..all).filter(|n| recent.knows(order(*n, true).id, &notice(*n))).count();
+        assert!((GENERATION_MAX..=2 * GENERATION_MAX).contains(&known), "{known}");
+        assert!(recent.knows(order(all - 1, true).id, &notice(all - 1)), "the newest is there");
     }
 }

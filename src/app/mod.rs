@@ -107,8 +107,8 @@ impl Daemon {
     ) -> Result<Self, Error> {
         let Store::Sled(folder) = &config.store;
         let ledger = Ledger::open(OpenOptions::new(folder, |why| {
-            tracing::error!(why, "the journal's disk failed; ending, to start again from what is durable");
-            // Nothing may be assumed after a failed sync, and nothing more may be acknowledged.
+            tracing::error!(why, "ending, to start again from what is durable");
+            // Nothing may be assumed after a failed sync or of a damaged index, and nothing more may be acknowledged.
             #[expect(
                 clippy::disallowed_methods,
                 reason = "a failed sync: a drain would acknowledge what may be lost"

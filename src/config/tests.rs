@@ -15,7 +15,7 @@ struct Shop(tempfile::TempDir);
 impl Shop {
     fn new() -> Self {
         let shop = Self(tempfile::tempdir().expect("temporary folder"));
-        shop.write("kit.pdf", "%PDF");
+        shop.write("kit.bin", "%PDF");
         shop.write("catalog.toml", CATALOG);
         shop
     }
@@ -49,17 +49,7 @@ impl Shop {
     }
 }
 
-const CATALOG: &str = r#"
-[[product]]
-slug = "audit-kit"
-name = "Kit d'audit"
-  [[product.tier]]
-  id = "standard"
-  name = "Standard"
-  price = 15000
-  currency = "XOF"
-  file = "kit.pdf"
-"#;
+const CATALOG: &str = include_str!("../../tests/catalog.toml");
 
 const PRODUCTION: [(&str, &str); 10] = [
     ("CINETPAY_ENV", "production"),
@@ -315,7 +305,7 @@ fn catalogues() {
     let check = |from: &str, to: &str, want: usize| {
         let shop = Shop::new();
         fs::create_dir(shop.path("folder")).expect("folder");
-        std::os::unix::fs::symlink(shop.path("kit.pdf"), shop.path("link.pdf")).expect("link");
+        std::os::unix::fs::symlink(shop.path("kit.bin"), shop.path("link.pdf")).expect("link");
         std::os::unix::fs::symlink("/etc", shop.path("etc")).expect("link");
         assert!(CATALOG.contains(from), "{from}");
         shop.write("catalog.toml", &CATALOG.replace(from, to));
@@ -333,13 +323,13 @@ fn catalogues() {
     check("15000", "15.5", 1);
     check("XOF", "EUR", 1);
     check("XOF", "usd", 0);
-    check("kit.pdf", "./kit.pdf", 0);
-    check("kit.pdf", "../kit.pdf", 1);
-    check("kit.pdf", "/etc/hostname", 1);
-    check("kit.pdf", "missing.pdf", 1);
-    check("kit.pdf", "folder", 1);
-    check("kit.pdf", "link.pdf", 1);
-    check("kit.pdf", "etc/hostname", 1);
+    check("kit.bin", "./kit.bin", 0);
+    check("kit.bin", "../kit.bin", 1);
+    check("kit.bin", "/etc/hostname", 1);
+    check("kit.bin", "missing.pdf", 1);
+    check("kit.bin", "folder", 1);
+    check("kit.bin", "link.pdf", 1);
+    check("kit.bin", "etc/hostname", 1);
     check("name = \"Standard\"", "name = \"\"", 1);
     check("name = \"Standard\"", "nom = \"Standard\"", 1);
     let shop = Shop::new();

@@ -20,6 +20,9 @@ pub enum Refusal {
     /// The order's status does not allow it.
     #[error("not possible in status {0}")]
     Status(&'static str),
+    /// The order has no payment page and gets none any more: whoever wants to buy needs another order.
+    #[error("no payment page can be opened any more")]
+    Spent,
     /// The link does not work.
     #[error("the link does not work")]
     Link(LinkState),
@@ -43,6 +46,7 @@ pub fn decide(policy: &Policy, payment: Option<&Payment>, input: &Input, now: Ti
     };
     match input {
         Input::Buy(_) => Err(Refusal::Exists),
+        Input::Repeat if payment.is_spent() => Err(Refusal::Spent),
         Input::Repeat | Input::Verify => Ok(vec![]),
         Input::Notify(notice) => Ok(notified(payment, notice)),
         Input::Download { link } => downloaded(payment, *link, now),
@@ -277,7 +281,8 @@ fn refused(
     let horizon = payment.horizon(policy);
     let late = |n| schedule::late_look(n).map(|wait| now.plus(wait)).filter(|at| *at < horizon);
     match &payment.status {
-        Status::Failed { .. } => vec![seen("refused", code, late(payment.checks))],
+        // This was look `checks`; the refusal itself brought look 0 about.
+        Status::Failed { .. } => vec![seen("refused", code, late(payment.checks.saturating_add(1)))],
         // Its page was never shown to the buyer: another attempt will be.
         Status::Created(_) => vec![seen("refused", code, Some(horizon.max(now)))],
         Status::Pending { .. } | Status::Expired { .. } => vec![

@@ -244,6 +244,19 @@ impl Payment {
     pub fn wants_page(&self) -> bool {
         self.payment_url.is_none() && matches!(self.status, Status::Created(_) | Status::Pending { .. })
     }
+    /// Whether nobody was ever sent to a payment page of this order, and nobody can be any more: its numbers are used
+    /// up, or it ended without a page. Whoever asks again needs another order, and cannot have paid this one. (PENDING
+    /// without a page is none of these: a notification came, and its look comes first.)
+    pub fn is_spent(&self) -> bool {
+        self.payment_url.is_none()
+            && match self.status {
+                Status::Created(_) => self.attempt.next().is_none(),
+                Status::Failed { .. } | Status::Expired { .. } => true,
+                Status::Pending { .. } | Status::Paid(_) | Status::Review { .. } | Status::Refunded(_) => {
+                    false
+                }
+            }
+    }
     /// The moment after which a waiting order is given up.
     pub fn horizon(&self, policy: &Policy) -> Timestamp {
         self.created_at.plus(policy.horizon)

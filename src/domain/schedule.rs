@@ -12,7 +12,8 @@ pub const MAIL_SECONDS_MAX: u64 = 30 * 60;
 pub const MAIL_TRIES_MAX: u32 = 200;
 /// Looks without a verdict at a payment that had failed or expired, before it rests again.
 pub const LATE_CHECKS_MAX: u32 = 40;
-/// Looks at a refused payment, in case the buyer pays on the same page after all. In seconds.
+/// Looks at a refused payment, in case the buyer pays on the same page after all: from the refusal to the first, and
+/// from each to the next. In seconds.
 pub const LATE_LOOK_SECONDS: [u64; 4] = [600, 3_600, 6 * 3_600, 24 * 3_600];
 
 /// What the merchant decides about time and counts.
@@ -60,7 +61,8 @@ pub fn duplicate_gap(checks: u32) -> Duration {
     doubled(Duration::from_secs(1), checks.saturating_sub(1), POLL_SECONDS_MAX)
 }
 
-/// The wait before late look `n` (0, 1 …) at a refused payment, if there is one.
+/// The wait before late look `n` (0, 1 …) at a refused payment, if there is one. A look that a notification asked for
+/// stands for look 0.
 pub fn late_look(n: u32) -> Option<Duration> {
     let n = usize::try_from(n).ok()?;
     LATE_LOOK_SECONDS.get(n).copied().map(Duration::from_secs)

@@ -202,6 +202,8 @@ impl From<Refusal> for Problem {
                 .explained("Cette commande n’existe pas.", "There is no such order."),
             Refusal::Exists => Self::new(StatusCode::CONFLICT, "order-exists")
                 .explained("Cette commande existe déjà.", "The order exists already."),
+            // Where there is a key, another order has taken its place by now.
+            Refusal::Spent => AskError::NotOpened(String::new()).into(),
             Refusal::Status(status) => Self::new(StatusCode::CONFLICT, "wrong-status").explained(
                 &format!("Impossible tant que la commande est au statut {status}."),
                 &format!("Not possible while the order's status is {status}."),

@@ -163,7 +163,8 @@ async fn buy(
 ) -> Result<Receipt, Problem> {
     let deps = &site.deps;
     let now = deps.now();
-    let mut order = OrderId::new(now, rand::random());
+    let fresh = || OrderId::new(now, rand::random());
+    let mut order = fresh();
     let request = request(site, call, product, tier, &buyer)?;
     if let Some(asked) = &request {
         let known = deps.ledger.find_key(&asked.key, now).map_err(|error| {
@@ -182,29 +183,41 @@ async fn buy(
         }
         order = owner;
     }
+    let key = request.as_ref().map(|request| (request.key.clone(), request.fingerprint.clone()));
     let purchase =
         Purchase { product: product.slug.clone(), tier: tier.id.clone(), price: tier.price, buyer, request };
-    submit(site, order, purchase).await
+    let mut bought = submit(site, order, purchase.clone()).await;
+    // No page of that order was ever shown, and none will be: the key stands for another order from here on. Without
+    // this its buyer could not buy for a day.
+    if let (Err(AskError::Refused(Refusal::Spent)), Some((key, fingerprint))) = (&bought, key) {
+        let spent = order;
+        order = site.claims.replace(&key, spent, &fingerprint, fresh(), now).order;
+        tracing::warn!(%spent, %order, "no payment page can be opened for an order any more: another takes its place");
+        bought = submit(site, order, purchase).await;
+    }
+    bought.map_err(|error| without_page(order, error))
+}
+
+/// Why there is no payment page to go to.
+fn without_page(order: OrderId, error: AskError) -> Problem {
+    if !matches!(error, AskError::Refused(_)) {
+        tracing::warn!(%order, ?error, "a purchase got no payment page");
+    }
+    match error {
+        // The order is taken; it is the payment page that did not open in time.
+        AskError::Late => AskError::NotOpened(String::new()).into(),
+        error => error.into(),
+    }
 }
 
 /// Buys, or goes on with the order where the same request made it already. Whoever comes second to the order's
 /// actor is told that it exists, so that simultaneous repeats never make two.
-async fn submit(site: &Site, order: OrderId, purchase: Purchase) -> Result<Receipt, Problem> {
+async fn submit(site: &Site, order: OrderId, purchase: Purchase) -> Result<Receipt, AskError> {
     let orders = &site.deps.orders;
-    let outcome = match orders.submit(order, Input::Buy(Box::new(purchase))).await {
+    match orders.submit(order, Input::Buy(Box::new(purchase))).await {
         Err(AskError::Refused(Refusal::Exists)) => repeat(site, order).await,
         outcome => outcome,
-    };
-    outcome.map_err(|error| {
-        if !matches!(error, AskError::Refused(_)) {
-            tracing::warn!(%order, ?error, "a purchase got no payment page");
-        }
-        match error {
-            // The order is taken; it is the payment page that did not open in time.
-            AskError::Late => AskError::NotOpened(String::new()).into(),
-            error => error.into(),
-        }
-    })
+    }
 }
 
 async fn repeat(site: &Site, order: OrderId) -> Result<Receipt, AskError> {

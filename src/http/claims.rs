@@ -37,9 +37,34 @@ struct Inner {
 impl Claims {
     /// What `key` stands for: what it did already, or `order` and `fingerprint` from now on.
     pub(crate) fn claim(&self, key: &str, fingerprint: &str, order: OrderId, now: Timestamp) -> Claim {
+        self.claim_unless(key, None, fingerprint, order, now)
+    }
+
+    /// The same where `key` stood for `spent`, whose buyer needs another order: of simultaneous repeats the first one
+    /// here decides which.
+    pub(crate) fn replace(
+        &self,
+        key: &str,
+        spent: OrderId,
+        fingerprint: &str,
+        order: OrderId,
+        now: Timestamp,
+    ) -> Claim {
+        self.claim_unless(key, Some(spent), fingerprint, order, now)
+    }
+
+    fn claim_unless(
+        &self,
+        key: &str,
+        spent: Option<OrderId>,
+        fingerprint: &str,
+        order: OrderId,
+        now: Timestamp,
+    ) -> Claim {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = inner.by_key.get(key)
             && now.since(known.at) < Duration::from_secs(CLAIM_HOURS_MAX * 3600)
+            && spent != Some(known.order)
         {
             return known.clone();
         }
@@ -73,6 +98,19 @@ mod tests {
         assert_eq!((second.order, second.fingerprint.as_str()), (order(1), "a"));
         let later = start.plus(Duration::from_secs(CLAIM_HOURS_MAX * 3600));
         assert_eq!(claims.claim("key", "b", order(3), later).order, order(3));
+    }
+
+    #[test]
+    fn a_spent_order_is_replaced_once() {
+        let claims = Claims::default();
+        let now = Timestamp::from_millis(1_700_000_000_000);
+        claims.claim("key", "a", order(1), now);
+        assert_eq!(claims.replace("key", order(1), "a", order(2), now).order, order(2));
+        assert_eq!(claims.replace("key", order(1), "a", order(3), now).order, order(2), "another was faster");
+        assert_eq!(claims.claim("key", "a", order(4), now).order, order(2));
+        assert_eq!(claims.replace("key", order(2), "a", order(5), now).order, order(5));
+        // After a restart only the ledger knows the key.
+        assert_eq!(claims.replace("other", order(1), "a", order(6), now).order, order(6));
     }
 
     #[test]

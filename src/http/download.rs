@@ -77,7 +77,9 @@ pub(crate) fn forged() -> Problem {
 /// The table of answers, where an order that is not paid gets its own: nothing of it may be downloaded.
 fn unpaid(order: OrderId, error: AskError) -> Problem {
     match error {
-        AskError::Refused(Refusal::Status(_) | Refusal::UnknownOrder | Refusal::Exists) => not_paid(),
+        AskError::Refused(Refusal::Status(_) | Refusal::UnknownOrder | Refusal::Exists | Refusal::Spent) => {
+            not_paid()
+        }
         AskError::Refused(refusal @ Refusal::Link(_)) => refusal.into(),
         AskError::Busy | AskError::Gone | AskError::Late | AskError::NoRoom | AskError::NotOpened(_) => {
             tracing::error!(%order, ?error, "a download could not be started");

@@ -210,6 +210,7 @@ impl Embedded {
             reason,
             last_seq: self.journal.last_seq(),
             applied_seq: self.indexer.applied_seq.load(Ordering::Acquire),
+            index_in_doubt: self.indexer.in_doubt.load(Ordering::Acquire),
             queue_depth: self.journal.waiting(),
         }
     }
@@ -270,12 +271,12 @@ impl Embedded {
     /// Notes that all was in order, if it was, and lets go of the files.
     fn settle(&self, ended: bool) {
         let level = self.indexer.applied_seq.load(Ordering::Acquire) == self.journal.last_seq();
-        if ended && level && self.journal.trouble() == Some(Trouble::Closed) {
-            if let Err(error) = self.folder.mark_clean() {
-                warn!(%error, "cannot note that the index was closed in order");
-            }
-        } else {
+        if !ended || !level || self.journal.trouble() != Some(Trouble::Closed) {
             warn!("the index is not complete; the next start brings it up to date");
+        } else if self.indexer.in_doubt.load(Ordering::Acquire) {
+            warn!("the index was not read to its end; the next start reads it, or makes it anew");
+        } else if let Err(error) = self.folder.mark_clean() {
+            warn!(%error, "cannot note that the index was closed in order");
         }
         drop(self.index.write().unwrap_or_else(PoisonError::into_inner).take());
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());

@@ -63,7 +63,10 @@ pub enum OpenError {
     )]
     InUse(PathBuf),
     /// The folder cannot be made, read or locked.
-    #[error("Le dossier {path} est inutilisable: {source} / cannot use the folder {path}: {source}")]
+    #[error(
+        "Le dossier {path} est inutilisable: {source}. Vérifiez droits, place et disque, puis relancez. / Cannot use the \
+         folder {path}: {source}. Check rights, room and disk, then try again."
+    )]
     Folder {
         /// The folder or a file in it.
         path: PathBuf,
@@ -159,6 +162,8 @@ pub struct Health {
     pub last_seq: u64,
     /// The index's last seq on sled.
     pub applied_seq: u64,
+    /// The index was left by a process that was killed and is not read to its end yet, or is damaged.
+    pub index_in_doubt: bool,
     /// Commits waiting for the journal.
     pub queue_depth: usize,
 }

@@ -54,18 +54,18 @@ fn assemble(
     pace: Option<Pace>,
 ) -> Result<Embedded, OpenError> {
     let store = &options.folder;
-    let in_doubt = !folder.was_closed();
-    let Opened { index, recovered, counts } = open_index(&folder, &medium, store)?;
+    let was_closed = folder.was_closed();
+    let Opened { index, recovered, counts, anew } = open_index(&folder, &medium, store)?;
     let settings = Settings { segment_bytes: options.segment_bytes, on_fatal: Arc::clone(&options.on_fatal) };
     let journal = Arc::new(Writer::start_at(medium.clone(), &recovered, settings, pace.clone())?);
     let overlay = Arc::new(Overlay::default());
     overlay.lock().counts = counts;
     let state = Arc::new(IndexerState::default());
     state.applied_seq.store(journal.last_seq(), Ordering::Release);
+    state.in_doubt.store(!was_closed && !anew, Ordering::Release);
     let indexer = Indexer {
         index: index.clone(),
         folder: folder.clone(),
-        in_doubt,
         overlay: Arc::clone(&overlay),
         state: Arc::clone(&state),
         journal: Arc::clone(&journal),
@@ -117,6 +117,8 @@ pub(super) struct Opened {
     pub(super) index: Index,
     pub(super) recovered: Recovered,
     pub(super) counts: [u64; STATUSES],
+    /// This start made the index: there is nothing of an earlier process in it.
+    anew: bool,
 }
 
 /// Opens the index and brings it level with the journal; an index in doubt is set aside and made anew, once.
@@ -175,11 +177,11 @@ fn attempt(folder: &Folder, medium: &Medium, used: bool) -> Result<Opened, Refus
     });
     let outcome = catch_unwind(AssertUnwindSafe(|| level(&index, medium, used)));
     let panicked = Err(Refused::Index("sled panicked while it was read".into()));
-    let (recovered, counts) = outcome.unwrap_or(panicked)?;
-    Ok(Opened { index, recovered, counts })
+    let (recovered, counts, anew) = outcome.unwrap_or(panicked)?;
+    Ok(Opened { index, recovered, counts, anew })
 }
 
-fn level(index: &Index, medium: &Medium, used: bool) -> Result<(Recovered, [u64; STATUSES]), Refused> {
+fn level(index: &Index, medium: &Medium, used: bool) -> Result<(Recovered, [u64; STATUSES], bool), Refused> {
     let in_doubt = |error: IndexError| Refused::Index(error.to_string());
     failpoint!("index.opened");
     let applied = index.applied().map_err(in_doubt)?;
@@ -201,7 +203,7 @@ fn level(index: &Index, medium: &Medium, used: bool) -> Result<(Recovered, [u64;
     })?;
     replay.end().map_err(Refused::Index)?;
     let counts = index.counts().map_err(in_doubt)?;
-    Ok((recovered, counts))
+    Ok((recovered, counts, applied.is_none()))
 }
 
 /// Folds journal lines into sled.

@@ -38,43 +38,28 @@ enum Blow {
     Cut(Disk),
 }
 
-/// What a storm was.
-#[derive(Default)]
-struct Sums {
-    kills: usize,
-    drains: usize,
-    holds: usize,
-    cuts: usize,
-    orders: usize,
-    bought: usize,
-    notified: usize,
-    downloads: u64,
-    acts: usize,
-    mails: usize,
-    resent: usize,
-    repeated: usize,
-    late: usize,
-    violations: Vec<String>,
+/// What is counted, and how two counts become one.
+macro_rules! sums {
+    ($($count:ident),+) => {
+        /// What a storm was.
+        #[derive(Default)]
+        struct Sums {
+            $($count: usize,)+
+            violations: Vec<String>,
+        }
+
+        impl Sums {
+            fn add(&mut self, other: Sums) {
+                $(self.$count += other.$count;)+
+                self.violations.extend(other.violations);
+            }
+        }
+    };
 }
 
-impl Sums {
-    fn add(&mut self, other: Sums) {
-        self.kills += other.kills;
-        self.drains += other.drains;
-        self.holds += other.holds;
-        self.cuts += other.cuts;
-        self.orders += other.orders;
-        self.bought += other.bought;
-        self.notified += other.notified;
-        self.downloads += other.downloads;
-        self.acts += other.acts;
-        self.mails += other.mails;
-        self.resent += other.resent;
-        self.repeated += other.repeated;
-        self.late += other.late;
-        self.violations.extend(other.violations);
-    }
+sums!(kills, drains, holds, cuts, orders, bought, notified, downloads, acts, mails, resent, repeated, late);
 
+impl Sums {
     fn print(&self, name: &str) {
         println!(
             "crash: {name}: {} kills, {} drains, {} stops of 30 s, {} power cuts; {} orders, of them {} answered 201, \
@@ -243,7 +228,7 @@ async fn judge(mut world: World, street: &Street, mut sums: Sums) -> Sums {
     sums.orders = orders.len();
     sums.bought = answers.bought.len();
     sums.notified = answers.notified.values().map(BTreeSet::len).sum();
-    sums.downloads = answers.started.values().sum();
+    sums.downloads = usize::try_from(answers.started.values().sum::<u64>()).unwrap();
     sums.acts = answers.refunded.len() + answers.revoked.len() + answers.resent.values().sum::<usize>();
     sums.mails = mails.len();
     sums.resent = orders.values().map(|one| times(one, "RESENT")).sum();

@@ -20,17 +20,7 @@ WEBHOOK_SECRET = "hostile-webhook-secret-0123456789"
 SITE_ID = "445160"
 # How long anything may take to happen, in seconds.
 PATIENCE = 60
-CATALOG = """
-[[product]]
-slug = "audit-kit"
-name = "Kit d'audit"
-[[product.tier]]
-id = "standard"
-name = "Standard"
-price = 15000
-currency = "XOF"
-file = "kit.bin"
-"""
+CATALOG = (pathlib.Path(__file__).resolve().parent.parent / "catalog.toml").read_text()
 FIELDS = (
     "cpm_site_id cpm_trans_id cpm_trans_date cpm_amount cpm_currency signature payment_method cel_phone_num "
     "cpm_phone_prefixe cpm_language cpm_version cpm_payment_config cpm_page_action cpm_custom cpm_designation "

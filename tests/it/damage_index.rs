@@ -1,61 +1,117 @@
 //! A damaged index: whatever is done to it, a start ends with what the journal says, and verification finds it first.
 
 use std::fs;
-use std::path::Path;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
 
-use auditshield::ledger::{self, Ledger, OpenOptions};
+use auditshield::ledger::{self, Ledger, OpenError, OpenOptions};
+use tokio::task::JoinSet;
 
 use crate::damage::copy_folder;
-use crate::ledger::{check_filled, fill, open};
+use crate::ledger::{
+    check_filled, checked, commit, created, fill, initiated, open, paid, unlocked, verified,
+};
+use crate::process_support::{PATIENCE, World};
 
 /// The index's file is cut, and a bit of it flipped, at so many places.
-const PLACES: usize = 8;
+const PLACES: u64 = 8;
+/// Orders that need many pages.
+const MANY: i64 = 1_000;
+/// The damaged order is the last one of a part of them; parts are tried until one hides the damage.
+const PARTS: usize = 8;
 
-fn largest_file(index: &Path) -> std::path::PathBuf {
-    let files = fs::read_dir(index).unwrap().map(|entry| entry.unwrap().path());
-    files.filter(|path| path.is_file()).max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap()
+/// sled's file, and how much of it is written: behind that it holds zeros only.
+fn data_file(store: &Path) -> (PathBuf, u64) {
+    let data = store.join("index/db");
+    let used = fs::read(&data).unwrap().iter().rposition(|&byte| byte != 0).unwrap() as u64 + 1;
+    (data, used)
+}
+
+/// A copy of a store with one bit of its index turned over.
+fn flipped(sound: &Path, copy: &Path, at: u64) {
+    copy_folder(sound, copy);
+    let (file, _) = data_file(copy);
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[usize::try_from(at).unwrap()] ^= 1 << (at % 8);
+    fs::write(&file, bytes).unwrap();
+}
+
+/// As a process that was killed leaves it: the next start looks at everything.
+fn note_killed(store: &Path) {
+    let state = fs::read_to_string(store.join("index.state")).unwrap().replace("clean", "open");
+    fs::write(store.join("index.state"), state).unwrap();
+}
+
+/// Whether the index was set aside, to be made anew.
+fn was_set_aside(store: &Path) -> bool {
+    let mut names =
+        fs::read_dir(store).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.any(|name| name.starts_with("index.broken-"))
+}
+
+/// Opens a store whose ledger may ask for the end of the process.
+fn open_until_fatal(store: &Path) -> (Ledger, Receiver<String>) {
+    let (fatal, told) = channel();
+    let options = || {
+        let fatal = fatal.clone();
+        OpenOptions::new(store, move |reason: &str| fatal.send(reason.to_owned()).unwrap())
+    };
+    let opened = unlocked(|| Ledger::open(options()), |opened| !matches!(opened, Err(OpenError::InUse(_))));
+    (opened.unwrap(), told)
+}
+
+/// What the background reading finds: the reason for which the process is to end, or none.
+fn background_finding(ledger: &Ledger, told: &Receiver<String>) -> Option<String> {
+    let begun = Instant::now();
+    loop {
+        let read = !ledger.health().index_in_doubt;
+        match told.recv_timeout(Duration::from_millis(5)) {
+            Ok(reason) => return Some(reason),
+            Err(_) if read => return None,
+            Err(_) => assert!(begun.elapsed() < PATIENCE, "the index is never read to its end"),
+        }
+    }
+}
+
+/// A store with the usual ten orders, closed in order.
+async fn filled(folder: &Path) -> PathBuf {
+    let store = folder.join("sound");
+    let ledger = open(&store);
+    fill(&ledger).await;
+    ledger.close().await;
+    store
 }
 
 /// Starts on the store, compares everything, stops, verifies.
 async fn recovers(store: &Path, name: &str) {
-    let ledger = Ledger::open(OpenOptions::new(store, |reason: &str| panic!("fatal: {reason}")));
-    let ledger = ledger.unwrap_or_else(|error| panic!("{name}: {error}"));
+    let (ledger, told) = open_until_fatal(store);
     check_filled(&ledger);
+    assert_eq!(background_finding(&ledger, &told), None, "{name}");
     ledger.close().await;
-    let report = ledger::verify(store, &mut |_| ()).unwrap();
+    let report = verified(store);
     assert!(report.is_sound() && report.index_compared, "{name}: {report:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_cut_or_flipped_anywhere_never_speaks_against_the_journal() {
     let folder = tempfile::tempdir().unwrap();
-    let sound = folder.path().join("sound");
-    let ledger = open(&sound);
-    fill(&ledger).await;
-    ledger.close().await;
-    let data = largest_file(&sound.join("index"));
-    let len = fs::metadata(&data).unwrap().len();
-    // Past the written part the file holds zeros only.
-    let used = fs::read(&data).unwrap().iter().rposition(|&byte| byte != 0).unwrap() as u64 + 1;
-    for place in 0..PLACES as u64 {
+    let sound = filled(folder.path()).await;
+    let (_, used) = data_file(&sound);
+    for place in 0..PLACES {
         for (kind, closed) in [("cut", true), ("cut", false), ("flipped", true), ("flipped", false)] {
             let name = format!("{kind} at {place}/{PLACES}, closed {closed}");
             let store = folder.path().join(name.replace(['/', ' '], "-"));
-            copy_folder(&sound, &store);
-            let file = store.join("index").join(data.file_name().unwrap());
-            let at = used * place / PLACES as u64;
-            match kind {
-                "cut" => fs::File::options().write(true).open(&file).unwrap().set_len(at.min(len)).unwrap(),
-                _ => {
-                    let mut bytes = fs::read(&file).unwrap();
-                    bytes[usize::try_from(at).unwrap()] ^= 1 << (place % 8);
-                    fs::write(&file, bytes).unwrap();
-                }
+            let at = used * place / PLACES;
+            if kind == "cut" {
+                copy_folder(&sound, &store);
+                fs::File::options().write(true).open(data_file(&store).0).unwrap().set_len(at).unwrap();
+            } else {
+                flipped(&sound, &store, at);
             }
             if !closed {
-                // As a process that was killed leaves it: this start looks at everything.
-                let state = fs::read_to_string(store.join("index.state")).unwrap().replace("clean", "open");
-                fs::write(store.join("index.state"), state).unwrap();
+                note_killed(&store);
             }
             recovers(&store, &name).await;
         }
@@ -112,10 +168,7 @@ async fn an_older_index_is_brought_level_and_one_of_another_journal_is_refused()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_too_many_or_too_few_is_found() {
     let folder = tempfile::tempdir().unwrap();
-    let sound = folder.path().join("sound");
-    let ledger = open(&sound);
-    fill(&ledger).await;
-    ledger.close().await;
+    let sound = filled(folder.path()).await;
     // One kind of key after the other: order, status, due, e-mail, transaction, request, its age, the mark.
     for kind in *b"osdetkxm" {
         for remove in [true, false] {
@@ -132,10 +185,157 @@ async fn a_key_too_many_or_too_few_is_found() {
             }
             db.flush().unwrap();
             drop(db);
-            let report = ledger::verify(&store, &mut |_| ()).unwrap();
+            let report = verified(&store);
             assert!(!report.is_sound() && report.index_compared, "{} {remove}", char::from(kind));
             let words = report.findings.join("\n");
             assert!(words.contains("ledger rebuild"), "{words}");
         }
+    }
+}
+
+/// A store with many orders, left by a process that was killed. The page with one order's state is damaged, wherever it
+/// stands: sled does not read it when it opens, nor does a start.
+async fn with_hidden_damage(folder: &Path) -> PathBuf {
+    let store = folder.join("many");
+    let ledger = open(&store);
+    let mut tasks = JoinSet::new();
+    for number in 0..MANY {
+        let ledger = ledger.clone();
+        tasks.spawn(async move { commit(&ledger, number, &[created(number)]).await });
+    }
+    assert_eq!(tasks.join_all().await.len(), usize::try_from(MANY).unwrap());
+    ledger.close().await;
+    let db = sled::open(store.join("index")).unwrap();
+    let states: Vec<_> = db.scan_prefix(b"o").values().map(Result::unwrap).collect();
+    drop(db);
+    // This opening writes sled's snapshot: what it covers is not looked at when sled opens again.
+    drop(sled::open(store.join("index")).unwrap());
+    note_killed(&store);
+    let damaged = |part: usize| {
+        let copy = folder.join(format!("damaged-{part}"));
+        copy_folder(&store, &copy);
+        damage(&copy, &states[states.len() * part / PARTS]);
+        hides(&copy, &folder.join(format!("probed-{part}"))).then_some(copy)
+    };
+    (1..PARTS).find_map(damaged).expect("damage that sled does not see when it opens")
+}
+
+/// Turns a bit over in every place where this state stands in sled's file.
+fn damage(store: &Path, state: &[u8]) {
+    let (file, _) = data_file(store);
+    let mut bytes = fs::read(&file).unwrap();
+    let windows = bytes.windows(state.len()).enumerate();
+    let places: Vec<usize> = windows.filter(|(_, found)| *found == state).map(|(at, _)| at).collect();
+    assert!(!places.is_empty(), "the state is not found in sled's file");
+    places.iter().for_each(|at| bytes[at + state.len() / 2] ^= 4);
+    fs::write(&file, bytes).unwrap();
+}
+
+/// Whether sled opens this index and then fails to read all of it. Tried on a copy: opening changes it.
+fn hides(store: &Path, copy: &Path) -> bool {
+    copy_folder(store, copy);
+    let Ok(Ok(db)) = catch_unwind(|| sled::open(copy.join("index"))) else { return false };
+    let read = catch_unwind(AssertUnwindSafe(|| db.iter().all(|entry| entry.is_ok())));
+    !read.unwrap_or(false)
+}
+
+/// Damage that only the reading beside the daemon's work comes across: it is noted, and the next start makes the index
+/// anew. A ledger that closes before the reading has ended does not note the index as sound.
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_that_the_background_reading_finds_is_noted() {
+    let folder = tempfile::tempdir().unwrap();
+    let damaged = with_hidden_damage(folder.path()).await;
+    let state = |store: &Path| fs::read_to_string(store.join("index.state")).unwrap();
+
+    let closed = folder.path().join("closed at once");
+    copy_folder(&damaged, &closed);
+    let (ledger, _told) = open_until_fatal(&closed);
+    ledger.close().await;
+    assert!(!state(&closed).contains("clean"), "a damaged index counts as closed in order");
+
+    let (ledger, told) = open_until_fatal(&damaged);
+    assert_eq!(background_finding(&ledger, &told).as_deref(), Some("the index is damaged"));
+    ledger.close().await;
+    assert!(state(&damaged).contains("damaged") && !was_set_aside(&damaged), "{}", state(&damaged));
+    open(&damaged).close().await;
+    assert!(was_set_aside(&damaged));
+    let report = verified(&damaged);
+    assert!(report.is_sound() && report.index_compared, "{report:?}");
+    assert_eq!(report.orders, u64::try_from(MANY).unwrap());
+}
+
+/// The daemon ends, says why, and its next start has everything that was acknowledged, before and after the damage.
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_that_the_background_reading_finds_ends_the_process_and_the_next_start_heals() {
+    let folder = tempfile::tempdir().unwrap();
+    let damaged = with_hidden_damage(folder.path()).await;
+    let mut world = World::new(&[("AUDITSHIELD_VERIFY__FIRST_POLL", "1h")]).await;
+    let store = world.path("store");
+    copy_folder(&damaged, &store);
+    world.spawn();
+    // Whatever it answers until then is durable: no answer, an error, or a purchase that counts.
+    let mut taken = Vec::new();
+    let begun = Instant::now();
+    let code = loop {
+        if let Some(code) = world.ended_with() {
+            break code;
+        }
+        assert!(begun.elapsed() < PATIENCE, "it does not end: {}", world.said());
+        taken.extend(world.try_buy("awa@example.ci").await.ok());
+    };
+    world.forget();
+    assert_eq!(code, 1, "{}", world.said());
+    assert!(world.said().contains("the index is damaged") && !was_set_aside(&store), "{}", world.said());
+    world.start().await;
+    assert!(was_set_aside(&store), "{}", world.said());
+    for order in &taken {
+        world.order(order).await;
+    }
+    println!("{} purchases were answered 201 before the damage was found", taken.len());
+    world.buy().await;
+    world.term();
+    assert_eq!(world.end().await.code(), Some(0), "{}", world.said());
+    let report = verified(&store);
+    assert!(report.is_sound() && report.index_compared, "{report:?}");
+    // A purchase that was not answered may have been taken, too.
+    let least = u64::try_from(MANY).unwrap() + taken.len() as u64 + 1;
+    assert!((least..=least + 1).contains(&report.orders), "{report:?}");
+}
+
+/// A state that cannot be read is folded again from the journal where it is asked for. A commit continues that, takes the
+/// order's former keys back and heals the index.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_on_a_state_of_an_unknown_format_continues_what_the_journal_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let sound = filled(folder.path()).await;
+    for name in ["format 2", "rotten"] {
+        let store = folder.path().join(name);
+        copy_folder(&sound, &store);
+        let db = sled::open(store.join("index")).unwrap();
+        // The oldest order: PENDING.
+        let (key, value) = db.scan_prefix(b"o").next().expect("an order").unwrap();
+        let mut state = value.to_vec();
+        match name {
+            // Of a newer version.
+            "format 2" => state[0] = 2,
+            // Of this one, its end torn off.
+            _ => state.truncate(state.len() - 3),
+        }
+        db.insert(key, state).unwrap();
+        db.flush().unwrap();
+        drop(db);
+        let ledger = open(&store);
+        check_filled(&ledger);
+        commit(&ledger, 0, &[checked(), paid(0)]).await;
+        commit(&ledger, 1, &[initiated(1)]).await;
+        ledger.close().await;
+        drop(ledger);
+        let ledger = open(&store);
+        assert!(!was_set_aside(&store), "{name}");
+        let counts: Vec<_> = ledger.counts().iter().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(counts, [("CREATED", 3), ("PENDING", 5), ("PAID", 2)], "{name}");
+        ledger.close().await;
+        let report = verified(&store);
+        assert!(report.is_sound() && report.index_compared, "{name}: {report:?}");
     }
 }

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use reqwest::StatusCode;
-use serde_json::json;
 
 use crate::process_disk::{Mount, fill};
 use crate::process_support::World;
@@ -65,13 +64,9 @@ impl Drop for Image {
     }
 }
 
+/// Nobody polls: what was answered 200 must be enough.
 async fn world(store: &Path) -> World {
-    let url = format!("sled:{}", store.display());
-    // Nobody polls: what was answered 200 must be enough.
-    let world =
-        World::new(&[("AUDITSHIELD_STORE__URL", &url), ("AUDITSHIELD_VERIFY__FIRST_POLL", "1h")]).await;
-    world.cinetpay.patch(&json!({"notify": {"enabled": false}})).unwrap();
-    world
+    World::silent_on(store, &[("AUDITSHIELD_VERIFY__FIRST_POLL", "1h")]).await
 }
 
 /// Starts; the exit code and what was said if it ends by itself.
@@ -92,13 +87,11 @@ async fn a_disk_that_turns_read_only_loses_nothing() {
     world.start().await;
     let mut told = Vec::new();
     for _ in 0..2 {
-        let order = world.buy().await;
-        world.cinetpay.approve(&order).unwrap();
+        let order = world.buy_and_pay().await;
         assert_eq!(world.notify(&order).await, StatusCode::OK);
         told.push(order);
     }
-    let late = world.buy().await;
-    world.cinetpay.approve(&late).unwrap();
+    let late = world.buy_and_pay().await;
     image.turn_read_only();
     // 503, or no answer from a process that ends: but no 200.
     let answered = world.try_notify(&late).await;
@@ -129,10 +122,7 @@ async fn a_disk_that_turns_read_only_loses_nothing() {
     }
     assert_eq!(world.notify(&late).await, StatusCode::OK, "{}", world.said());
     world.until(&late, "DELIVERED").await;
-    assert!(!world.said().contains("panicked at"), "{}", world.said());
-    world.term();
-    assert_eq!(world.end().await.code(), Some(0), "{}", world.said());
-    world.verify_journal(&store).await;
+    world.ends_well(&store).await;
 }
 
 #[tokio::test]
@@ -152,8 +142,7 @@ async fn a_disk_that_is_full_at_the_start_is_named_and_healed_by_room() {
     // In use before: an order waits, then there is no room.
     std::fs::remove_file(&filler).unwrap();
     world.start().await;
-    let order = world.buy().await;
-    world.cinetpay.approve(&order).unwrap();
+    let order = world.buy_and_pay().await;
     assert_eq!(world.notify(&order).await, StatusCode::OK);
     world.kill();
     fill(&filler);
@@ -184,8 +173,5 @@ async fn a_disk_that_is_full_at_the_start_is_named_and_healed_by_room() {
     std::fs::remove_file(&filler).unwrap();
     world.start().await;
     world.until(&order, "DELIVERED").await;
-    assert!(!world.said().contains("panicked at"), "{}", world.said());
-    world.term();
-    assert_eq!(world.end().await.code(), Some(0), "{}", world.said());
-    world.verify_journal(&store).await;
+    world.ends_well(&store).await;
 }

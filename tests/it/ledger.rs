@@ -5,11 +5,14 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Instant;
 
 use auditshield::domain::event::{Event, Request};
 use auditshield::domain::payment::Payment;
 use auditshield::domain::values::{Attempt, Buyer, Currency, Email, Lang, Money, OrderId, Timestamp};
 use auditshield::ledger::{self, CommitError, Ledger, OpenError, OpenOptions, Query};
+
+use crate::process_support::PATIENCE;
 
 const NOON: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
@@ -18,7 +21,25 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 pub(crate) fn open(folder: &Path) -> Ledger {
-    try_open(folder).unwrap()
+    unlocked(|| try_open(folder), |opened| !matches!(opened, Err(OpenError::InUse(_)))).unwrap()
+}
+
+/// Verifies a closed store, its index included.
+pub(crate) fn verified(folder: &Path) -> ledger::Report {
+    unlocked(|| ledger::verify(folder, &mut |_| ()).unwrap(), |report| report.index_compared)
+}
+
+/// Tries until the store is free. Why it may not be although it was closed: a child that another test is starting holds
+/// this process's locks until it has become another program.
+pub(crate) fn unlocked<T>(attempt: impl Fn() -> T, is_free: impl Fn(&T) -> bool) -> T {
+    let begun = Instant::now();
+    loop {
+        let outcome = attempt();
+        if is_free(&outcome) || begun.elapsed() > PATIENCE {
+            return outcome;
+        }
+        std::thread::yield_now();
+    }
 }
 
 fn try_open(folder: &Path) -> Result<Ledger, OpenError> {
@@ -40,7 +61,7 @@ pub(crate) fn created(number: i64) -> Event {
     }
 }
 
-fn initiated(number: i64) -> Event {
+pub(crate) fn initiated(number: i64) -> Event {
     Event::Initiated {
         attempt: Attempt::FIRST,
         payment_url: "https://pay.example/1".into(),
@@ -49,7 +70,7 @@ fn initiated(number: i64) -> Event {
     }
 }
 
-fn paid(number: i64) -> Event {
+pub(crate) fn paid(number: i64) -> Event {
     Event::Paid {
         attempt: Attempt::FIRST,
         provider_tx_id: Some(format!("MP{number}")),
@@ -60,7 +81,7 @@ fn paid(number: i64) -> Event {
     }
 }
 
-fn checked() -> Event {
+pub(crate) fn checked() -> Event {
     let (verdict, code) = ("accepted".into(), "00".into());
     Event::Checked { attempt: Attempt::FIRST, verdict, code, next_at: None }
 }
@@ -150,7 +171,7 @@ async fn what_was_committed_is_there_before_and_after_a_restart() {
     assert!(ledger::verify(&store, &mut |_| ()).unwrap().is_sound(), "verifies while open");
     ledger.close().await;
     assert!(matches!(ledger.probe().await, Err(CommitError::Closed)));
-    let report = ledger::verify(&store, &mut |_| ()).unwrap();
+    let report = verified(&store);
     assert!(report.is_sound() && report.index_compared && report.orders == 10, "{report:?}");
     assert!(python(&store));
     let ledger = open(&store);
@@ -217,7 +238,7 @@ async fn an_index_deleted_damaged_or_hit_by_a_power_cut_is_made_anew() {
         let ledger = try_open(store).unwrap_or_else(|error| panic!("{name}: {error}"));
         check_filled(&ledger);
         ledger.close().await;
-        let report = ledger::verify(store, &mut |_| ()).unwrap();
+        let report = verified(store);
         assert!(report.is_sound() && report.index_compared, "{name}: {report:?}");
     }
     assert_eq!(ledger::rebuild(store).unwrap(), 17);

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::process_support::{PATIENCE, World};
 
@@ -51,13 +51,11 @@ async fn a_full_disk_refuses_and_recovers() {
         return;
     };
     let store = mount.0.path().join("store");
-    let mut world = World::new(&[("AUDITSHIELD_STORE__URL", &format!("sled:{}", store.display()))]).await;
-    world.cinetpay.patch(&json!({"notify": {"enabled": false}})).unwrap();
+    let mut world = World::silent_on(&store, &[]).await;
     world.start().await;
     let mut orders = Vec::new();
     for _ in 0..ORDERS {
-        let order = world.buy().await;
-        world.cinetpay.approve(&order).unwrap();
+        let order = world.buy_and_pay().await;
         orders.push(order);
     }
     let filler = mount.0.path().join("filler");
@@ -104,9 +102,7 @@ async fn a_full_disk_refuses_and_recovers() {
         world.until(order, "DELIVERED").await;
     }
     assert!(world.metrics().await.contains("\nauditshield_ledger_can_commit 1\n"));
-    world.term();
-    assert_eq!(world.end().await.code(), Some(0), "{}", world.said());
-    world.verify_journal(&store).await;
+    world.ends_well(&store).await;
 }
 
 #[tokio::test]
@@ -116,13 +112,9 @@ async fn below_the_watermark_nothing_is_sold_and_what_was_sold_is_finished() {
         return;
     };
     let store = mount.0.path().join("store");
-    let url = format!("sled:{}", store.display());
-    let mut world =
-        World::new(&[("AUDITSHIELD_STORE__URL", &url), ("AUDITSHIELD_STORE__FREE_MIB_MIN", "8")]).await;
-    world.cinetpay.patch(&json!({"notify": {"enabled": false}})).unwrap();
+    let mut world = World::silent_on(&store, &[("AUDITSHIELD_STORE__FREE_MIB_MIN", "8")]).await;
     world.start().await;
-    let order = world.buy().await;
-    world.cinetpay.approve(&order).unwrap();
+    let order = world.buy_and_pay().await;
     let filler = mount.0.path().join("filler");
     std::fs::write(&filler, vec![b'x'; 10 * 1024 * 1024]).unwrap();
     assert_eq!(world.try_buy("awa@example.ci").await, Err(Some(StatusCode::SERVICE_UNAVAILABLE)));

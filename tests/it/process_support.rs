@@ -5,6 +5,8 @@
 // By path: tests/crash takes this file in by its path too.
 #[path = "dice.rs"]
 mod dice;
+#[path = "notice.rs"]
+pub(crate) mod notice;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -69,9 +71,7 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
         std::fs::write(path.join("kit.bin"), "The kit itself.\n").unwrap();
-        let catalog = "[[product]]\nslug = \"audit-kit\"\nname = \"Kit d'audit\"\n\
-             [[product.tier]]\nid = \"standard\"\nname = \"Standard\"\nprice = 15000\ncurrency = \"XOF\"\nfile = \"kit.bin\"\n";
-        std::fs::write(path.join("catalog.toml"), catalog).unwrap();
+        std::fs::write(path.join("catalog.toml"), include_str!("../catalog.toml")).unwrap();
         let bounds = mailbox::Settings { mails_max: MAILS_MAX, ..mailbox::Settings::default() };
         let mailbox = Mailbox::start(TcpListener::bind("127.0.0.1:0").await.unwrap(), bounds).unwrap();
         let mut options =
@@ -111,6 +111,22 @@ impl World {
             .unwrap();
         let (shop, admin) = (format!("http://{shop}"), format!("http://{admin}"));
         Self { shop, admin, cinetpay, mailbox, client, settings, wrapper: Vec::new(), folder, child: None }
+    }
+
+    /// The same with its store in `store`, and a CinetPay that says nothing of its own accord.
+    pub(crate) async fn silent_on(store: &Path, overrides: &[(&str, &str)]) -> Self {
+        let url = format!("sled:{}", store.display());
+        let world = Self::new(&[&[("AUDITSHIELD_STORE__URL", url.as_str())], overrides].concat()).await;
+        world.cinetpay.patch(&json!({"notify": {"enabled": false}})).unwrap();
+        world
+    }
+
+    /// Ends as it should when asked to, and its journal is sound.
+    pub(crate) async fn ends_well(&mut self, store: &Path) {
+        assert!(!self.said().contains("panicked at"), "{}", self.said());
+        self.term();
+        assert_eq!(self.end().await.code(), Some(0), "{}", self.said());
+        self.verify_journal(store).await;
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -269,6 +285,13 @@ impl World {
         self.try_buy(EMAIL).await.unwrap_or_else(|why| panic!("{why:?}: {}", self.said()))
     }
 
+    /// Buys, and pays: CinetPay accepts.
+    pub(crate) async fn buy_and_pay(&self) -> String {
+        let order = self.buy().await;
+        self.cinetpay.approve(&order).unwrap();
+        order
+    }
+
     /// Posts a genuine notification about `transaction`.
     pub(crate) async fn notify(&self, transaction: &str) -> StatusCode {
         self.try_notify(transaction).await.unwrap()
@@ -356,27 +379,5 @@ pub(crate) fn notice(transaction: &str) -> (String, String) {
 /// The same with these words in `cpm_custom`: another notification of the same transaction.
 pub(crate) fn notice_saying(transaction: &str, custom: &str) -> (String, String) {
     let site = simulator::Options::default().site_id;
-    let values = [
-        site.as_str(),
-        transaction,
-        "2026-09-29 14:13:16",
-        "15000",
-        "XOF",
-        "aa",
-        "OM",
-        PHONE,
-        "225",
-        "fr",
-        "V4",
-        "SINGLE",
-        "PAYMENT",
-        custom,
-        "Kit",
-        "SUCCES",
-    ];
-    let pairs = simulator::FIELDS.iter().zip(values);
-    let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
-    let bytes: Vec<&[u8]> = values.iter().map(|value| value.as_bytes()).collect();
-    let token = auditshield::adapters::cinetpay::signature::sign(WEBHOOK_SECRET.as_bytes(), &bytes);
-    (form, token)
+    notice::signed(&site, WEBHOOK_SECRET, transaction, [PHONE, custom, "SUCCES"])
 }

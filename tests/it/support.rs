@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::process_support::notice;
+
 pub const ADMIN_TOKEN: &str = "integration-admin-token-0123456789";
 pub const FILE: &[u8] = b"The kit itself, byte for byte.\n";
 /// How long a test waits for what must happen.
@@ -48,11 +50,8 @@ impl TestApp {
     pub async fn by(clock: Clock, overrides: &[(&str, &str)]) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("files")).unwrap();
-        std::fs::write(folder.path().join("files/kit.bin"), FILE).unwrap();
-        let catalog = "[[product]]\nslug = \"audit-kit\"\nname = \"Kit d'audit\"\n\
-             [[product.tier]]\nid = \"standard\"\nname = \"Standard\"\nprice = 15000\ncurrency = \"XOF\"\nfile = \"files/kit.bin\"\n";
-        std::fs::write(folder.path().join("catalog.toml"), catalog).unwrap();
+        std::fs::write(folder.path().join("kit.bin"), FILE).unwrap();
+        std::fs::write(folder.path().join("catalog.toml"), include_str!("../catalog.toml")).unwrap();
         let mailbox = Mailbox::start(listener().await, mailbox::Settings::default()).unwrap();
         let options = simulator::Options { mailbox: Some(mailbox.clone()), ..simulator::Options::default() };
         let (key, site, secret) = (options.api_key.clone(), options.site_id.clone(), options.secret.clone());
@@ -156,32 +155,8 @@ impl TestApp {
 
     /// A notification as CinetPay sends it, signed for real.
     pub fn notice(&self, transaction: &str, message: &str) -> (String, String) {
-        let values = [
-            self.settings["CINETPAY_SITE_ID"].as_str(),
-            transaction,
-            "2026-09-29 14:13:16",
-            "15000",
-            "XOF",
-            "aa",
-            "OM",
-            "0707070707",
-            "225",
-            "fr",
-            "V4",
-            "SINGLE",
-            "PAYMENT",
-            "",
-            "Kit",
-            message,
-        ];
-        let pairs = simulator::FIELDS.iter().zip(values);
-        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
-        let bytes: Vec<&[u8]> = values.iter().map(|value| value.as_bytes()).collect();
-        let token = auditshield::adapters::cinetpay::signature::sign(
-            self.settings["CINETPAY_WEBHOOK_SECRET"].as_bytes(),
-            &bytes,
-        );
-        (body, token)
+        let (site, secret) = (&self.settings["CINETPAY_SITE_ID"], &self.settings["CINETPAY_WEBHOOK_SECRET"]);
+        notice::signed(site, secret, transaction, ["0707070707", "", message])
     }
 
     pub async fn callback(&self, body: impl Into<reqwest::Body>, token: Option<&str>) -> StatusCode {

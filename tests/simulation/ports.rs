@@ -10,9 +10,20 @@ use auditshield::ports::{Letter, Mailer, OpenRequest, Opened, PortFuture, Posted
 use tokio::time::sleep;
 
 use crate::INJECTED;
+use crate::chance::Chance;
 use crate::world::{Phase, State, Transaction, World};
 
 pub struct Port(pub Arc<World>);
+
+/// No errand has so much time.
+const LATE_MILLIS: u64 = 10_000_000;
+
+/// Whom a call goes to.
+#[derive(Clone, Copy)]
+enum Peer {
+    CinetPay,
+    Mail,
+}
 
 /// What becomes of one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,35 +96,43 @@ impl State {
     }
 
     /// How long there and back take, and what happens on the way.
-    fn call_fate(&mut self) -> (u64, u64, Fate) {
-        if self.poison.cinetpay > 0 {
-            self.poison.cinetpay -= 1;
+    fn fate(&mut self, peer: Peer) -> (u64, u64, Fate) {
+        let now = self.now();
+        let top = self.way_max(self.knobs.network && !self.calm);
+        let (poison, until, c, panic) = match peer {
+            Peer::CinetPay => (
+                &mut self.poison.cinetpay,
+                self.outage.cinetpay_until,
+                &mut self.chance.cinetpay,
+                "panic in a call to CinetPay",
+            ),
+            Peer::Mail => (
+                &mut self.poison.mail,
+                self.outage.mail_until,
+                &mut self.chance.mail,
+                "panic in a call to the mail server",
+            ),
+        };
+        if *poison > 0 {
+            *poison -= 1;
             self.mishaps += 1;
-            self.count("panic in a call to CinetPay");
+            self.count(panic);
             return (0, 0, Fate::Panics);
         }
-        let trouble = self.knobs.network && !self.calm;
-        let out = self.outage.cinetpay_until > self.now();
-        let top = self.way_max(trouble);
-        let c = &mut self.chance.cinetpay;
         let (there, back) = (c.between(0, top), c.between(0, top));
-        if !trouble {
+        if !self.knobs.network || self.calm {
             return (there, back, Fate::Well);
         }
-        if out {
-            let fate = if c.one_in(2) { Fate::Unreached } else { Fate::Unheard };
-            self.count("CinetPay out of reach");
-            return (there, back, fate);
-        }
-        let (name, fate, back) = match c.below(16) {
-            0 => ("CinetPay slower than the errand's time", Fate::Unheard, 10_000_000),
-            1 => ("CinetPay 429", Fate::Throttled(c.between(1, 120)), back),
-            2 => ("CinetPay without sense", Fate::Nonsense(false), back),
-            3 => ("CinetPay with a code that says nothing", Fate::Nonsense(true), back),
-            4 => ("CinetPay not reached", Fate::Unreached, back),
-            5 => ("CinetPay says no", Fate::No, back),
-            _ => return (there, back, Fate::Well),
+        let trouble = match (peer, until > now) {
+            (Peer::CinetPay, true) => {
+                let fate = if c.one_in(2) { Fate::Unreached } else { Fate::Unheard };
+                Some(("CinetPay out of reach", fate, back))
+            }
+            (Peer::CinetPay, false) => cinetpay_trouble(c, back),
+            (Peer::Mail, true) => Some(("mail server out of reach", Fate::Unreached, back)),
+            (Peer::Mail, false) => mail_trouble(c, back),
         };
+        let Some((name, fate, back)) = trouble else { return (there, back, Fate::Well) };
         self.count(name);
         (there, back, fate)
     }
@@ -156,7 +175,7 @@ impl Provider for Port {
     fn open(&self, request: OpenRequest) -> PortFuture<'_, Opened> {
         Box::pin(async move {
             let world = &*self.0;
-            let (there, back, fate) = world.with(State::call_fate);
+            let (there, back, fate) = world.with(|s| s.fate(Peer::CinetPay));
             assert!(fate != Fate::Panics, "{INJECTED}: opening a page");
             let _open = Open::begin(world, |s| &mut s.calls_open);
             sleep(millis(there)).await;
@@ -185,7 +204,7 @@ impl Provider for Port {
         Box::pin(async move {
             let world = &*self.0;
             let order = transaction.order;
-            let (there, back, fate) = world.with(State::call_fate);
+            let (there, back, fate) = world.with(|s| s.fate(Peer::CinetPay));
             assert!(fate != Fate::Panics, "{INJECTED}: checking");
             let _open = Open::begin(world, |s| &mut s.calls_open);
             let _checking = Checking::begin(world, order);
@@ -217,7 +236,7 @@ impl Mailer for Port {
     fn send(&self, letter: Letter) -> PortFuture<'_, Posted> {
         Box::pin(async move {
             let world = &*self.0;
-            let (there, back, fate) = world.with(State::mail_fate);
+            let (there, back, fate) = world.with(|s| s.fate(Peer::Mail));
             assert!(fate != Fate::Panics, "{INJECTED}: sending a mail");
             let _open = Open::begin(world, |s| &mut s.mails_open);
             sleep(millis(there)).await;
@@ -254,35 +273,27 @@ impl Mailer for Port {
     }
 }
 
-impl State {
-    fn mail_fate(&mut self) -> (u64, u64, Fate) {
-        if self.poison.mail > 0 {
-            self.poison.mail -= 1;
-            self.mishaps += 1;
-            self.count("panic in a call to the mail server");
-            return (0, 0, Fate::Panics);
-        }
-        let trouble = self.knobs.network && !self.calm;
-        let out = self.outage.mail_until > self.now();
-        let top = self.way_max(trouble);
-        let c = &mut self.chance.mail;
-        let (there, back) = (c.between(0, top), c.between(0, top));
-        if !trouble {
-            return (there, back, Fate::Well);
-        }
-        if out {
-            self.count("mail server out of reach");
-            return (there, back, Fate::Unreached);
-        }
-        let (name, fate, back) = match c.below(12) {
-            0 => ("mail taken, answer later than the errand's time", Fate::Unheard, 10_000_000),
-            1 => ("mail taken, answer lost", Fate::Unheard, back),
-            2 => ("mail 4xx", Fate::Nonsense(true), back),
-            3 => ("mail server not reached", Fate::Unreached, back),
-            4 if c.one_in(2) => ("mail 5xx", Fate::No, back),
-            _ => return (there, back, Fate::Well),
-        };
-        self.count(name);
-        (there, back, fate)
-    }
+/// What goes wrong with a call to CinetPay, by name, and how long the way back is.
+fn cinetpay_trouble(c: &mut Chance, back: u64) -> Option<(&'static str, Fate, u64)> {
+    Some(match c.below(16) {
+        0 => ("CinetPay slower than the errand's time", Fate::Unheard, LATE_MILLIS),
+        1 => ("CinetPay 429", Fate::Throttled(c.between(1, 120)), back),
+        2 => ("CinetPay without sense", Fate::Nonsense(false), back),
+        3 => ("CinetPay with a code that says nothing", Fate::Nonsense(true), back),
+        4 => ("CinetPay not reached", Fate::Unreached, back),
+        5 => ("CinetPay says no", Fate::No, back),
+        _ => return None,
+    })
+}
+
+/// The same of a mail.
+fn mail_trouble(c: &mut Chance, back: u64) -> Option<(&'static str, Fate, u64)> {
+    Some(match c.below(12) {
+        0 => ("mail taken, answer later than the errand's time", Fate::Unheard, LATE_MILLIS),
+        1 => ("mail taken, answer lost", Fate::Unheard, back),
+        2 => ("mail 4xx", Fate::Nonsense(true), back),
+        3 => ("mail server not reached", Fate::Unreached, back),
+        4 if c.one_in(2) => ("mail 5xx", Fate::No, back),
+        _ => return None,
+    })
 }

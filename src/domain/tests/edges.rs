@@ -112,7 +112,7 @@ fn silence_has_an_end_too() {
 #[test]
 fn late_looks_are_few() {
     let mut tale = Tale::at("FAILED");
-    for seconds in LATE_LOOK_SECONDS[..1].iter().chain(&LATE_LOOK_SECONDS) {
+    for seconds in &LATE_LOOK_SECONDS {
         assert_eq!(tale.owes(), wait(Duration::from_secs(*seconds)));
         tale.later(Duration::from_secs(*seconds));
         assert_eq!(tale.tell(&input("refused")), "CHECKED");
@@ -173,6 +173,40 @@ fn an_unread_answer_is_followed_up_once() {
     let mut tale = Tale::at("CREATED");
     tale.tell(&report(Attempt::FIRST, false));
     assert!(tale.owes().starts_with("wait"), "a plain no is not followed up");
+}
+
+/// An order that nobody was sent to a page of, and nobody can be, says so to a repeat; every other goes on.
+#[test]
+fn a_repeat_of_a_spent_order_is_refused() {
+    let refused =
+        |attempt| Input::Report(Report::NotOpened { attempt, reason: "624".to_owned(), ambiguous: false });
+    let spent = "no: no payment page can be opened any more";
+    let mut tale = Tale::at("CREATED");
+    let mut attempt = Attempt::FIRST;
+    loop {
+        assert_eq!(tale.tell(&refused(attempt)), "INIT_FAILED");
+        let Some(next) = attempt.next() else { break };
+        assert_eq!(tale.tell(&input("repeat")), "nothing", "{attempt:?}");
+        attempt = next;
+    }
+    assert_eq!(tale.tell(&input("repeat")), spent);
+    // A notification of a page that was never shown: its look comes first.
+    let ends = |steps: &[&str]| {
+        let mut tale = Tale::at("CREATED");
+        steps.iter().for_each(|step| drop(tale.tell(&input(step))));
+        tale.tell(&input("repeat"))
+    };
+    assert_eq!(ends(&["notify"]), "nothing");
+    assert_eq!(ends(&["notify", "refused"]), spent);
+    assert_eq!(ends(&["notify", "accepted"]), "nothing");
+    assert_eq!(ends(&["notify", "mismatch"]), "nothing");
+    let mut expired = Tale::at("CREATED");
+    expired.tell(&input("notOpened"));
+    expired.later(expired.policy.horizon).tell(&input("pending"));
+    assert_eq!((expired.status(), expired.tell(&input("repeat")).as_str()), ("EXPIRED", spent));
+    for status in ["PENDING", "PAID", "FAILED", "REVIEW", "EXPIRED", "REFUNDED"] {
+        assert_eq!(Tale::at(status).tell(&input("repeat")), "nothing", "{status}");
+    }
 }
 
 /// A page counts for the newest attempt only, and once.

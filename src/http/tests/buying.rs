@@ -1,6 +1,7 @@
 //! Shop, purchase, notification, waiting page.
 
 use super::*;
+use crate::domain::values::ATTEMPTS_MAX;
 
 #[tokio::test]
 async fn pages_open_with_and_without_a_slash() {
@@ -133,6 +134,44 @@ async fn one_key_makes_one_order() {
     let again = buy("awa@example.ci").header("idempotency-key", "k1").reply(&fresh).await;
     assert!(orders.contains(json(&again)["order_id"].as_str().unwrap()));
     assert_eq!(buy("a@b.ci").header("idempotency-key", "").reply(&fresh).await.status(), 400);
+}
+
+/// CinetPay refuses every page that an order may ask for: the key goes over to another order, which is one order too.
+#[tokio::test]
+async fn a_key_outlives_an_order_without_a_page() {
+    let stage = stage().await;
+    let ask = async |public: &BoxedFilter<(Response,)>| {
+        buy("awa@example.ci").header("idempotency-key", "k").reply(public).await
+    };
+    let listed =
+        async || json(&stage.api("GET", "/api/orders", "").await)["orders"].as_array().unwrap().clone();
+    stage.world.closed.store(true, Ordering::Relaxed);
+    for number in 1..=u64::from(ATTEMPTS_MAX) {
+        assert_eq!(ask(&stage.public).await.status(), StatusCode::BAD_GATEWAY);
+        assert_eq!(stage.world.opened.load(Ordering::Relaxed), number);
+    }
+    assert_eq!(listed().await.len(), 1, "as long as it has a number left, it is the same order");
+    let spent = listed().await[0]["order_id"].clone();
+    stage.world.closed.store(false, Ordering::Relaxed);
+    // After a restart the claims are gone, and the ledger knows the key for the order that is spent.
+    let fresh = public_routes(&stage.deps);
+    let (a, b, c) = tokio::join!(ask(&fresh), ask(&fresh), ask(&fresh));
+    let orders: HashSet<String> = [&a, &b, &c]
+        .map(|answer| {
+            assert_eq!(answer.status(), StatusCode::CREATED, "{}", text(answer));
+            json(answer)["order_id"].as_str().unwrap().to_owned()
+        })
+        .into();
+    assert_eq!(orders.len(), 1, "{orders:?}");
+    assert!(!orders.contains(spent.as_str().unwrap()));
+    // In both processes, and in one that starts now, the key stands for the new order.
+    for public in [&stage.public, &fresh, &public_routes(&stage.deps)] {
+        assert!(orders.contains(json(&ask(public).await)["order_id"].as_str().unwrap()));
+    }
+    assert_eq!(listed().await.len(), 2);
+    // The spent one takes no further line, however often it is asked.
+    let lines = stage.deps.ledger.history(OrderId::parse(spent.as_str().unwrap()).unwrap()).unwrap().len();
+    assert_eq!(lines, 1 + usize::from(ATTEMPTS_MAX));
 }
 
 #[tokio::test]

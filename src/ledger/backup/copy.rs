@@ -1,14 +1,17 @@
 //! Copying segments, and knowing them again.
 
+use std::fs::{self, File};
 use std::io;
+use std::path::Path;
 
 use super::BackupError;
 use super::manifest::Segment;
 use crate::ledger::journal::line::{self, latest_batch_in};
+use crate::ledger::journal::medium::sync_folder;
 use crate::ledger::journal::{Chain, Damage, LINE_BYTES_MAX, Medium};
 
 /// Bytes copied at a time.
-const CHUNK_BYTES: usize = 1024 * 1024;
+const CHUNK_BYTES: u64 = 1024 * 1024;
 /// A segment that shrinks under our eyes (a write without room was just cut off) is measured again so often.
 const LOOKS_MAX: u32 = 10;
 
@@ -18,7 +21,8 @@ pub(super) fn copied(from: &Medium, to: &Medium, first: u64, len: u64) -> Result
     let write = || -> io::Result<()> {
         let target = to.create(first)?;
         target.truncate(0)?;
-        let mut buffer = vec![0; CHUNK_BYTES];
+        let chunk = failpoint_bound!("COPY_BYTES", CHUNK_BYTES);
+        let mut buffer = vec![0; usize::try_from(chunk).unwrap_or(usize::MAX)];
         let mut at = 0;
         while at < len {
             let want = usize::try_from(len - at).unwrap_or(usize::MAX).min(buffer.len());
@@ -27,12 +31,26 @@ pub(super) fn copied(from: &Medium, to: &Medium, first: u64, len: u64) -> Result
                 count => {
                     target.write_all_at(&buffer[..count], at)?;
                     at += count as u64;
+                    failpoint!("backup.half_copied" if at < len);
                 }
             }
         }
         Ok(())
     };
     write().map_err(BackupError::io(to.path(first)))
+}
+
+/// Puts a segment that was written aside into its place, durably.
+pub(super) fn placed(aside: &Medium, journal: &Path, first: u64) -> Result<(), BackupError> {
+    failpoint!("backup.copied_before_sync");
+    let (from, to) = (aside.path(first), Medium::Disk(journal.to_owned()).path(first));
+    let placed = || {
+        File::open(&from)?.sync_all()?;
+        fs::rename(&from, to)?;
+        failpoint!("backup.placed_before_sync");
+        sync_folder(journal)
+    };
+    placed().map_err(BackupError::io(&from))
 }
 
 /// How much of a segment may be copied. Of the open one only what is durable: lines that a power cut could still

@@ -97,6 +97,7 @@ impl Manifest {
             file.write_all(&serde_json::to_vec_pretty(self)?)?;
             file.write_all(b"\n")?;
             file.sync_all()?;
+            failpoint!("backup.manifest_before_rename");
             fs::rename(&aside, backup.join(NAME))?;
             sync_folder(backup)
         };

@@ -277,13 +277,8 @@ impl Run<'_> {
             }
             Some(_) | None => {}
         }
-        let (from, to) = (aside.path(first), self.target.join(JOURNAL));
-        let placed = || {
-            File::open(&from)?.sync_all()?;
-            fs::rename(&from, Medium::Disk(to.clone()).path(first))?;
-            sync_folder(&to)
-        };
-        placed().map_err(BackupError::io(&from))?;
+        copy::placed(&aside, &self.target.join(JOURNAL), first)?;
+        failpoint!("backup.placed_before_manifest");
         self.manifest.note(place, entry);
         self.manifest.write(self.target)?;
         self.new_segments += 1;

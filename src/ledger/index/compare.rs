@@ -116,8 +116,8 @@ impl Look<'_> {
         value.is_empty() && payment.is_some_and(|payment| keys::derived(payment).iter().any(|own| own == key))
     }
 
-    /// A key stands for an order that was made with it; which one, where it was used again after a day, the value
-    /// says.
+    /// A key stands for an order that was made with it; which one, where it was used again after a day or after an
+    /// order that got no payment page, the value says.
     fn request(&self, index: &Index, key: &[u8], value: &[u8]) -> Result<bool, IndexError> {
         let Ok(entry) = postcard::from_bytes::<KeyEntry>(value) else { return Ok(false) };
         let order = self.orders.get(&entry.order).and_then(|order| order.payment.as_ref());

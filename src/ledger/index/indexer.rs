@@ -1,7 +1,7 @@
 //! The one thread that writes and flushes sled.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -40,8 +40,6 @@ pub(crate) struct Indexer {
     pub(crate) index: Index,
     /// Its folder.
     pub(crate) folder: Folder,
-    /// Whether it was not closed in order: then all of it is read once, beside the daemon's work.
-    pub(crate) in_doubt: bool,
     /// Where changes come from.
     pub(crate) overlay: Arc<Overlay>,
     /// What others may know of it.
@@ -57,6 +55,8 @@ pub(crate) struct Indexer {
 pub(crate) struct IndexerState {
     /// The last seq in sled.
     pub(crate) applied_seq: AtomicU64,
+    /// The index was not closed in order and not read since, or is damaged: not to be noted as closed in order.
+    pub(crate) in_doubt: AtomicBool,
     /// Since when the thread is inside sled.
     busy_since: Mutex<Option<Instant>>,
 }
@@ -80,7 +80,7 @@ impl Indexer {
     /// Runs until the overlay is closed and empty, then checkpoints.
     pub(crate) fn run(self) {
         let _alarm = PanicAlarm(Arc::clone(&self.on_fatal));
-        if self.in_doubt && !self.is_readable() {
+        if !self.is_trusted() {
             return;
         }
         let mut checkpoint = Instant::now();
@@ -90,9 +90,8 @@ impl Indexer {
         while let Some(changes) = self.overlay.peek(CHECKPOINT_EVERY, LINGER) {
             if let Err(error) = self.take_in(&changes) {
                 failures += 1;
-                self.failed(&error, failures);
-                if self.overlay.lock().closing {
-                    // The next start replays what is missing.
+                // Closing: the next start replays what is missing.
+                if !self.goes_on_after(&error, failures) || self.overlay.lock().closing {
                     return;
                 }
                 #[expect(clippy::disallowed_methods, reason = "the indexer's own thread")]
@@ -113,7 +112,7 @@ impl Indexer {
 
     /// The same as [`Indexer::run`] as a task, whose batches take as long as the machine says.
     pub(crate) async fn run_paced(self, pace: Pace) {
-        if self.in_doubt && !self.is_readable() {
+        if !self.is_trusted() {
             return;
         }
         let mut checkpoint = tokio::time::Instant::now();
@@ -125,8 +124,7 @@ impl Indexer {
             tokio::time::sleep(rest).await;
             if let Err(error) = self.take_in(&changes) {
                 failures += 1;
-                self.failed(&error, failures);
-                if self.overlay.lock().closing {
+                if !self.goes_on_after(&error, failures) || self.overlay.lock().closing {
                     return;
                 }
                 continue;
@@ -143,20 +141,32 @@ impl Indexer {
 
     /// Reads all of an index that a killed process left. Why not before the daemon serves: with a hundred thousand
     /// orders it takes longer than everything else of a start, and sled has hardly ever been found damaged by a kill.
-    fn is_readable(&self) -> bool {
+    /// False: it is damaged.
+    fn is_trusted(&self) -> bool {
+        if !self.state.in_doubt.load(Ordering::Acquire) {
+            return true;
+        }
         let go_on = || !self.overlay.lock().closing;
-        let read = catch_unwind(AssertUnwindSafe(|| self.index.read_all(&go_on)));
-        let error = match read {
-            Ok(Ok(())) => return true,
+        let error = match catch_unwind(AssertUnwindSafe(|| self.index.read_all(&go_on))) {
+            Ok(Ok(all)) => {
+                self.state.in_doubt.store(!all, Ordering::Release);
+                return true;
+            }
             Ok(Err(error)) => error.to_string(),
             Err(_) => "sled panicked while it was read".to_owned(),
         };
+        self.condemn(&error);
+        false
+    }
+
+    /// Ends the process, and lets the next start make the index anew.
+    fn condemn(&self, error: &str) {
         error!(error, "the index is damaged: restarting to make it anew from the journal");
+        self.state.in_doubt.store(true, Ordering::Release);
         if let Err(error) = self.folder.mark_damaged() {
             warn!(%error, "cannot note that the index is damaged");
         }
         (self.on_fatal)("the index is damaged");
-        false
     }
 
     fn take_in(&self, changes: &[Change]) -> Result<(), IndexError> {
@@ -168,7 +178,12 @@ impl Indexer {
         Ok(())
     }
 
-    fn failed(&self, error: &IndexError, failures: u32) {
+    /// Whether another try makes sense.
+    fn goes_on_after(&self, error: &IndexError, failures: u32) -> bool {
+        if error.is_damage() {
+            self.condemn(&error.to_string());
+            return false;
+        }
         if failures % FAILURES_PER_WARNING == 1 {
             warn!(%error, failures, "the index cannot be written; commits stay in the journal and in memory");
         }
@@ -176,6 +191,7 @@ impl Indexer {
             error!("the index stays unwritable although the disk has room: restarting to rebuild it");
             (self.on_fatal)("the index is unwritable");
         }
+        true
     }
 
     /// Why ages are counted from the newest order and not from the clock: only new orders bring new keys, and the

@@ -20,7 +20,7 @@ use super::record::{Located, Snapshot, decode_snapshot, encode_snapshot, stored_
 use crate::domain::payment::{Payment, Status, due_at};
 use crate::domain::values::{OrderId, Timestamp};
 use keys::KeyEntry;
-pub(crate) use store::{Batch, Store};
+pub(crate) use store::{Batch, Store, Write};
 
 /// How many statuses there are.
 pub(crate) const STATUSES: usize = Status::NAMES.len();
@@ -34,6 +34,13 @@ pub enum IndexError {
     /// A value does not decode, or does not encode.
     #[error("index: unreadable value: {0}")]
     Value(#[from] postcard::Error),
+}
+
+impl IndexError {
+    /// Whether the index itself is at fault, and trying again would be in vain: it must be made anew.
+    pub(crate) fn is_damage(&self) -> bool {
+        matches!(self, IndexError::Value(_) | IndexError::Sled(sled::Error::Corruption { .. }))
+    }
 }
 
 /// The open index.
@@ -55,9 +62,6 @@ pub(crate) struct Change {
     /// The order after it.
     pub(crate) snapshot: Arc<Snapshot>,
 }
-
-/// What is written under a key, or none to remove it.
-pub(crate) type Write = (Vec<u8>, Option<Vec<u8>>);
 
 /// The place of a status in [`Status::NAMES`].
 pub(crate) fn status_place(payment: &Payment) -> usize {
@@ -93,12 +97,7 @@ impl Index {
         let Some(last) = changes.last() else { return Ok(()) };
         let mut counts = self.counts()?;
         let mut batch = Batch::default();
-        for (key, value) in writes(changes, &mut counts)? {
-            match value {
-                Some(value) => batch.insert(key, value),
-                None => batch.remove(key),
-            }
-        }
+        batch.extend(writes(changes, &mut counts)?);
         batch.insert(keys::COUNTS, postcard::to_stdvec(&counts)?);
         batch.insert(keys::APPLIED, postcard::to_stdvec(&Applied::from(&last.written))?);
         self.db.apply(batch)?;
@@ -176,18 +175,18 @@ impl Index {
         })
     }
 
-    /// Reads every key and value, to know that sled can, for as long as `go_on` says so.
-    pub(crate) fn read_all(&self, go_on: &dyn Fn() -> bool) -> Result<(), IndexError> {
+    /// Reads every key and value, to know that sled can, for as long as `go_on` says so. False: not all were read.
+    pub(crate) fn read_all(&self, go_on: &dyn Fn() -> bool) -> Result<bool, IndexError> {
         for entry in self.entries() {
             let (key, value) = entry?;
             if !go_on() {
-                return Ok(());
+                return Ok(false);
             }
             if key.first() == Some(&keys::ORDER) {
                 decode_snapshot(&value)?;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The orders of each status, as the last batch noted them.

@@ -129,7 +129,10 @@ impl State {
                 self.forget_due(payment, None);
             }
             if let (1, Some(request)) = (payment.version, &payment.request) {
-                self.requests.remove(&request.key);
+                // The key may stand for a newer order by now.
+                if self.requests.get(&request.key).is_some_and(|entry| entry.order == payment.id) {
+                    self.requests.remove(&request.key);
+                }
             }
         }
     }

@@ -6,7 +6,6 @@ use std::ops::RangeInclusive;
 
 use sled::IVec;
 
-use super::Write;
 use super::memory::Memory;
 
 /// The open store.
@@ -22,6 +21,9 @@ pub(crate) enum Store {
 #[derive(Debug, Default)]
 pub(crate) struct Batch(Vec<(IVec, Option<IVec>)>);
 
+/// A key, and what is written to it; None removes it.
+pub(crate) type Write = (Vec<u8>, Option<Vec<u8>>);
+
 /// Keys in ascending order, readable from both ends.
 pub(crate) type Keys = Box<dyn DoubleEndedIterator<Item = sled::Result<IVec>>>;
 
@@ -29,6 +31,11 @@ impl Batch {
     /// Writes a key.
     pub(crate) fn insert(&mut self, key: impl Into<IVec>, value: impl Into<IVec>) {
         self.0.push((key.into(), Some(value.into())));
+    }
+
+    /// Adds writes.
+    pub(crate) fn extend(&mut self, writes: Vec<Write>) {
+        self.0.extend(writes.into_iter().map(|(key, value)| (key.into(), value.map(IVec::from))));
     }
 
     /// Removes a key.

@@ -80,7 +80,10 @@ impl From<&Written> for Applied {
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// The medium failed.
-    #[error("Lecture ou écriture impossible: {path}: {source} / cannot read or write {path}: {source}")]
+    #[error(
+        "Lecture ou écriture impossible: {path}: {source}. Vérifiez droits, place et disque, puis relancez. / The journal: \
+         cannot read or write {path}: {source}. Check rights, room and disk, then try again."
+    )]
     Io {
         /// File or folder.
         path: PathBuf,

@@ -87,7 +87,7 @@ use Panic::{Ends, Survives};
 use Prepared::{Killed, Restarted, Torn};
 
 /// Every row. A point may stand in several: reached at another time, or at another stage of the program.
-/// `ledger backup` has its own tests; a point in it would be one more line of row 16.
+/// Those of row 16 that stand in `ledger backup` are in `backup.rs`: there it is a tool that dies, not the daemon.
 pub(super) const CASES: &[Case] = &[
     case(1, "created.before_commit", Purchase, Survives, 0..=0),
     case(2, "journal.appended_before_sync", Purchase, Ends, 1..=1).unsynced(0),

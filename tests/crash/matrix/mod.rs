@@ -1,6 +1,7 @@
 //! The crash matrix: one scripted sale per case, the process dies at a named point, starts again, and the sale must
 //! end as if nothing had been.
 
+mod backup;
 mod cases;
 
 use std::os::unix::process::ExitStatusExt;
@@ -118,12 +119,8 @@ impl Stage<'_> {
     }
 
     async fn cut(&mut self) {
-        let stat = format!("/proc/{}/stat", self.world.pid());
-        let stopped = move |_: &Self| {
-            let text = std::fs::read_to_string(&stat).unwrap_or_default();
-            text.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
-        };
-        self.until(stopped).await;
+        let pid = self.world.pid();
+        self.until(|_| is_stopped(pid)).await;
         let disk = self.disk.as_ref().expect("a disk");
         disk.cut();
         self.world.kill();
@@ -266,6 +263,12 @@ impl Stage<'_> {
         let attempt = opened["detail"]["attempt"].as_u64().unwrap_or_default();
         assert!(wanted.contains(&attempt), "{}: attempt {attempt}: {order:#}", self.named());
     }
+}
+
+/// Whether a process stands still (SIGSTOP).
+fn is_stopped(pid: u32) -> bool {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    text.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
 }
 
 async fn buy(client: &Client, shop: &str) -> Option<String> {

@@ -259,22 +259,20 @@ async fn pay_and_see(app: &TestApp, body: &Value, order: &str, name: &str) {
     assert_eq!(app.mailbox.messages().len(), 1, "{name}");
 }
 
+/// Plays every case, some at a time.
+async fn every_case<F: Future<Output = ()>>(play: fn(Case) -> F) {
+    let played = futures_util::stream::iter(cases()).map(play).buffer_unordered(CASES_AT_ONCE);
+    played.collect::<Vec<_>>().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_fault_of_a_check_is_doubt_and_ends_paid() {
-    futures_util::stream::iter(cases())
-        .map(check_case)
-        .buffer_unordered(CASES_AT_ONCE)
-        .collect::<Vec<_>>()
-        .await;
+    every_case(check_case).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_fault_of_an_init_is_a_502_and_ends_paid() {
-    futures_util::stream::iter(cases())
-        .map(init_case)
-        .buffer_unordered(CASES_AT_ONCE)
-        .collect::<Vec<_>>()
-        .await;
+    every_case(init_case).await;
 }
 
 /// A simulated half hour without CinetPay, with webhooks, a sale before and a sale within.
