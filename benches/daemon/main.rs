@@ -1,0 +1,175 @@
+//! The end-to-end benchmark: the daemon beside what it could be at best, in one interleaved run.
+//!
+//! `cargo bench --bench daemon` for the full form, `-- --quick` for the short one, `-- --smoke` to see that it works.
+//! What is measured and how is told in `docs/performance.md`.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark tells what it measured")]
+
+mod baseline;
+mod child;
+mod cinetpay;
+mod goals;
+mod machine;
+mod notices;
+mod rounds;
+mod sheet;
+mod stock;
+mod wire;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::rc::Rc;
+
+use clap::{Parser, Subcommand};
+
+use child::World;
+use rounds::{Bench, Variant, remove};
+use sheet::Sheet;
+use stock::Kind;
+
+type Fault = Box<dyn std::error::Error + Send + Sync>;
+type Outcome<T> = Result<T, Fault>;
+
+/// Compares the daemon with what it could be at best.
+#[derive(Parser)]
+struct Arguments {
+    /// A few requests of everything: whether the benchmark works. Its figures mean nothing.
+    #[arg(long)]
+    smoke: bool,
+    /// The short form: fewer orders. Three rounds are too few for verdicts.
+    #[arg(long)]
+    quick: bool,
+    /// Rounds.
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Orders notified in one turn.
+    #[arg(long)]
+    orders: Option<usize>,
+    /// The daemon's program, if not the one built with this.
+    #[arg(long)]
+    binary: Option<PathBuf>,
+    /// Also write the report, in Markdown, to this file.
+    #[arg(long)]
+    markdown: Option<PathBuf>,
+    /// What cargo adds.
+    #[arg(long, hide = true)]
+    bench: bool,
+    #[command(subcommand)]
+    part: Option<Part>,
+}
+
+/// One process of the benchmark.
+#[derive(Subcommand)]
+enum Part {
+    /// warp, form, HMAC, 200.
+    #[command(hide = true)]
+    Bare { listen: SocketAddr, log: PathBuf },
+    /// The same with a log.
+    #[command(hide = true)]
+    Raw { listen: SocketAddr, log: PathBuf },
+    /// The simulated CinetPay and a mailbox.
+    #[command(hide = true)]
+    Cinetpay { listen: SocketAddr, smtp: SocketAddr, born: i64, orders: usize },
+}
+
+/// How much is measured.
+struct Scale {
+    rounds: usize,
+    orders: usize,
+    sales: usize,
+}
+
+impl Arguments {
+    fn scale(&self) -> Scale {
+        // Without cargo's own flag this is `cargo test`: only whether it works.
+        let mut scale = match (self.smoke || !self.bench, self.quick) {
+            (true, _) => Scale { rounds: 1, orders: 400, sales: 40 },
+            (false, true) => Scale { rounds: 3, orders: 30_000, sales: 2_000 },
+            (false, false) => Scale { rounds: 7, orders: 200_000, sales: 9_000 },
+        };
+        scale.rounds = self.rounds.unwrap_or(scale.rounds);
+        scale.orders = self.orders.unwrap_or(scale.orders);
+        scale.sales = scale.sales.min(scale.orders).min(cinetpay::PAYMENTS_MAX);
+        scale
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = match &arguments.part {
+        // The load comes from one thread; servers have as many as the daemon would.
+        None => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+        Some(_) => tokio::runtime::Builder::new_multi_thread().enable_all().build(),
+    };
+    let done = runtime.map_err(Fault::from).and_then(|runtime| {
+        runtime.block_on(async {
+            match arguments.part {
+                None => Box::pin(run(&arguments)).await,
+                Some(Part::Bare { listen, .. }) => baseline::serve(listen, None).await,
+                Some(Part::Raw { listen, log }) => {
+                    baseline::serve(listen, Some(baseline::Log::create(&log)?)).await
+                }
+                Some(Part::Cinetpay { listen, smtp, born, orders }) => {
+                    let local = tokio::task::LocalSet::new();
+                    local.run_until(Box::pin(cinetpay::serve(listen, smtp, born, orders))).await
+                }
+            }
+        })
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("bench: {fault}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Where stores are kept: on the disk that holds the build, never in memory.
+fn shelf() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench-store")
+}
+
+/// Makes what the rounds need.
+async fn prepare(arguments: &Arguments, scale: &Scale) -> Outcome<Bench> {
+    let folder = shelf().join("run");
+    remove(&folder)?;
+    child::make_shop(&folder)?;
+    let born = auditshield::ports::Clock::system().now().millis();
+    let (open, few) = (folder.join("open"), folder.join("few"));
+    stock::add(&open, Kind::Open(born), scale.orders as u64).await?;
+    stock::add(&few, Kind::Open(born), scale.sales as u64).await?;
+    let ids = (0..scale.orders as u64).map(|number| Kind::Open(born).order_id(number));
+    let requests = Rc::new(notices::requests("/payment/callback", ids));
+    let binary = arguments.binary.clone().unwrap_or_else(|| env!("CARGO_BIN_EXE_auditshield").into());
+    let world = World::start(born, scale.orders.min(cinetpay::PAYMENTS_MAX))?;
+    Ok(Bench { binary, folder, world, requests, open, few, sales: scale.sales, million: None })
+}
+
+async fn run(arguments: &Arguments) -> Outcome<()> {
+    let scale = arguments.scale();
+    println!("bench: {} orders, {} sales, {} rounds", scale.orders, scale.sales, scale.rounds);
+    let bench = prepare(arguments, &scale).await?;
+    let mut sheet = Sheet::default();
+    let turns = [Variant::Bare, Variant::Raw, Variant::Daemon, Variant::Quiet, Variant::Duplicates];
+    for round in 0..scale.rounds {
+        println!("round {} of {}", round + 1, scale.rounds);
+        sheet.begin(round);
+        for connections in [64, 256] {
+            // bare comes first, for the open loop takes its rate; the others change places.
+            bench.turn(&mut sheet, turns[0], connections).await?;
+            for place in 0..turns.len() - 1 {
+                let variant = turns[1 + (place + round) % (turns.len() - 1)];
+                bench.turn(&mut sheet, variant, connections).await?;
+            }
+        }
+        bench.sell(&mut sheet, 256).await?;
+    }
+    let how = format!("{} rounds of {} orders and {} sales", scale.rounds, scale.orders, scale.sales);
+    let report = goals::report(&sheet, &how);
+    println!("\n{report}");
+    if let Some(path) = &arguments.markdown {
+        std::fs::write(path, &report)?;
+    }
+    remove(&bench.folder)
+}
