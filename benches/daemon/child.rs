@@ -96,12 +96,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Its children first: a server that forks would leave them behind.
-        for pid in machine::family(self.pid()).into_iter().skip(1) {
-            let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).stderr(Stdio::null()).status();
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        machine::end(&mut self.child);
     }
 }
 

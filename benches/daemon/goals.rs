@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::machine::{self, FOREIGN_SHARE_MAX};
+use crate::machine::FOREIGN_SHARE_MAX;
 use crate::sheet::{ROUNDS_MIN, Sheet};
 
 /// Where a goal's figure comes from.
@@ -89,10 +89,10 @@ const VARIANTS: &[(&str, &str)] = &[
 ];
 
 /// The whole report in Markdown.
-pub(crate) fn report(sheet: &Sheet, how: &str) -> String {
+pub(crate) fn report(sheet: &Sheet, how: &str, machine: &str) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
-    let _ = writeln!(text, "Run: {how}. Machine: {}.\n", machine::described());
+    let _ = writeln!(text, "Run: {how}. Machine: {machine}.\n");
     let (all, disturbed, worst) = sheet.disturbance();
     let _ = writeln!(
         text,

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Instant;
 
@@ -37,17 +37,32 @@ pub(crate) fn cpu_seconds(pid: u32) -> f64 {
 /// A process and everything it has started.
 pub(crate) fn family(pid: u32) -> Vec<u32> {
     let mut all = vec![pid];
+    let parents: Vec<(u32, u32)> = fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter_map(|pid: u32| {
+            let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            Some((pid, text.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()?))
+        })
+        .collect();
     let mut at = 0;
-    while let Some(parent) = all.get(at) {
-        let tasks = fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
-        let children: Vec<u32> = tasks
-            .filter_map(|task| fs::read_to_string(task.path().join("children")).ok())
-            .flat_map(|text| text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>())
-            .collect();
-        all.extend(children);
+    while let Some(parent) = all.get(at).copied() {
+        all.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
         at += 1;
     }
     all
+}
+
+/// Kills a child and everything it has started: a server that forks would leave its workers behind.
+pub(crate) fn end(child: &mut Child) {
+    let workers: Vec<String> = family(child.id()).into_iter().skip(1).map(|pid| pid.to_string()).collect();
+    let _ = child.kill();
+    let _ = child.wait();
+    if !workers.is_empty() {
+        let _ = Command::new("kill").arg("-KILL").args(&workers).stderr(Stdio::null()).status();
+    }
 }
 
 /// A number of /proc/<pid>/status: `VmRSS`, `VmHWM` (both in KiB), `Threads`.

@@ -7,9 +7,11 @@
 mod baseline;
 mod child;
 mod cinetpay;
+mod extras;
 mod goals;
 mod machine;
 mod notices;
+mod peers;
 mod rounds;
 mod sheet;
 mod stock;
@@ -26,6 +28,7 @@ use child::World;
 use rounds::{Bench, Variant, remove};
 use sheet::Sheet;
 use stock::Kind;
+use wire::Requests;
 
 type Fault = Box<dyn std::error::Error + Send + Sync>;
 type Outcome<T> = Result<T, Fault>;
@@ -39,6 +42,9 @@ struct Arguments {
     /// The short form: fewer orders. Three rounds are too few for verdicts.
     #[arg(long)]
     quick: bool,
+    /// Django and PHP too, once benches/peers/install has run.
+    #[arg(long)]
+    peers: bool,
     /// Rounds.
     #[arg(long)]
     rounds: Option<usize>,
@@ -77,15 +83,44 @@ struct Scale {
     rounds: usize,
     orders: usize,
     sales: usize,
+    /// Complete orders in the stores whose starts are timed: name, how many.
+    stored: &'static [(&'static str, u64)],
+    /// Whether the largest of them is notified too, beside its complete orders.
+    million: bool,
+    /// MiB of the file that is downloaded.
+    file_mib: usize,
 }
 
+const SMOKE: Scale =
+    Scale { rounds: 1, orders: 400, sales: 40, stored: &[("some", 300)], million: true, file_mib: 1 };
+const QUICK: Scale = Scale {
+    rounds: 3,
+    orders: 30_000,
+    sales: 2_000,
+    stored: &[("100k", 100_000)],
+    million: false,
+    file_mib: 256,
+};
+const FULL: Scale = Scale {
+    rounds: 7,
+    orders: 200_000,
+    sales: 9_000,
+    stored: &[("100k", 100_000), ("1m", 1_000_000)],
+    million: true,
+    file_mib: 1024,
+};
+
 impl Arguments {
+    /// Without cargo's own flag this is `cargo test`: only whether it works.
+    fn is_smoke(&self) -> bool {
+        self.smoke || !self.bench
+    }
+
     fn scale(&self) -> Scale {
-        // Without cargo's own flag this is `cargo test`: only whether it works.
-        let mut scale = match (self.smoke || !self.bench, self.quick) {
-            (true, _) => Scale { rounds: 1, orders: 400, sales: 40 },
-            (false, true) => Scale { rounds: 3, orders: 30_000, sales: 2_000 },
-            (false, false) => Scale { rounds: 7, orders: 200_000, sales: 9_000 },
+        let mut scale = match (self.is_smoke(), self.quick) {
+            (true, _) => SMOKE,
+            (false, true) => QUICK,
+            (false, false) => FULL,
         };
         scale.rounds = self.rounds.unwrap_or(scale.rounds);
         scale.orders = self.orders.unwrap_or(scale.orders);
@@ -135,41 +170,77 @@ async fn prepare(arguments: &Arguments, scale: &Scale) -> Outcome<Bench> {
     let folder = shelf().join("run");
     remove(&folder)?;
     child::make_shop(&folder)?;
+    extras::make_file(&folder, scale.file_mib)?;
     let born = auditshield::ports::Clock::system().now().millis();
     let (open, few) = (folder.join("open"), folder.join("few"));
     stock::add(&open, Kind::Open(born), scale.orders as u64).await?;
     stock::add(&few, Kind::Open(born), scale.sales as u64).await?;
     let ids = (0..scale.orders as u64).map(|number| Kind::Open(born).order_id(number));
-    let requests = Rc::new(notices::requests("/payment/callback", ids));
+    let requests = Rc::new(Requests::notices(peers::PATH, ids));
     let binary = arguments.binary.clone().unwrap_or_else(|| env!("CARGO_BIN_EXE_auditshield").into());
     let world = World::start(born, scale.orders.min(cinetpay::PAYMENTS_MAX))?;
-    Ok(Bench { binary, folder, world, requests, open, few, sales: scale.sales, million: None })
+    Ok(Bench { binary, folder, world, requests, open, few, sales: scale.sales, born, million: None })
 }
 
 async fn run(arguments: &Arguments) -> Outcome<()> {
     let scale = arguments.scale();
-    println!("bench: {} orders, {} sales, {} rounds", scale.orders, scale.sales, scale.rounds);
-    let bench = prepare(arguments, &scale).await?;
+    let form = if arguments.is_smoke() { "smoke test, its figures mean nothing: " } else { "" };
+    let how = format!("{form}{} rounds of {} orders and {} sales", scale.rounds, scale.orders, scale.sales);
+    println!("bench: {how}");
+    let before = machine::described();
+    let mut bench = prepare(arguments, &scale).await?;
     let mut sheet = Sheet::default();
-    let turns = [Variant::Bare, Variant::Raw, Variant::Daemon, Variant::Quiet, Variant::Duplicates];
+    let mut stores = Vec::new();
+    for (name, orders) in scale.stored {
+        let store = extras::full_store(&bench, &shelf(), *orders).await?;
+        stores.push((*name, store, *orders));
+    }
+    if let Some((_, store, _)) = stores.last().filter(|_| scale.million) {
+        extras::million(&mut bench, store, scale.rounds, scale.orders / 2).await?;
+    }
     for round in 0..scale.rounds {
         println!("round {} of {}", round + 1, scale.rounds);
         sheet.begin(round);
-        for connections in [64, 256] {
-            // bare comes first, for the open loop takes its rate; the others change places.
-            bench.turn(&mut sheet, turns[0], connections).await?;
-            for place in 0..turns.len() - 1 {
-                let variant = turns[1 + (place + round) % (turns.len() - 1)];
-                bench.turn(&mut sheet, variant, connections).await?;
-            }
-        }
-        bench.sell(&mut sheet, 256).await?;
+        one_round(arguments, &bench, &mut sheet, &stores).await?;
     }
-    let how = format!("{} rounds of {} orders and {} sales", scale.rounds, scale.orders, scale.sales);
-    let report = goals::report(&sheet, &how);
+    let report = goals::report(&sheet, &how, &before);
     println!("\n{report}");
     if let Some(path) = &arguments.markdown {
         std::fs::write(path, &report)?;
     }
     remove(&bench.folder)
+}
+
+/// Everything once.
+async fn one_round(
+    arguments: &Arguments,
+    bench: &Bench,
+    sheet: &mut Sheet,
+    stores: &[(&str, PathBuf, u64)],
+) -> Outcome<()> {
+    for connections in [64, 256] {
+        let mut turns = vec![Variant::Raw, Variant::Daemon, Variant::Quiet, Variant::Duplicates];
+        if connections == 256 && bench.million.is_some() {
+            turns.push(Variant::Million);
+        }
+        if connections == 64 && arguments.peers {
+            turns.extend([Variant::Django, Variant::Php]);
+        }
+        // bare comes first, for the fixed rate is taken from it; the others change places from round to round.
+        turns.rotate_left(sheet.round() % 4);
+        bench.turn(sheet, Variant::Bare, connections).await?;
+        for variant in turns {
+            bench.turn(sheet, variant, connections).await?;
+        }
+    }
+    bench.sell(sheet, 256).await?;
+    let fresh = bench.folder.join("store");
+    remove(&fresh)?;
+    extras::start(bench, sheet, "empty", &fresh).await?;
+    for (name, store, orders) in stores.iter().rev() {
+        extras::start(bench, sheet, name, store).await?;
+        extras::disk(sheet, store, *orders)?;
+    }
+    extras::download(bench, sheet).await?;
+    extras::binary(bench, sheet)
 }

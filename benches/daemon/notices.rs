@@ -1,10 +1,7 @@
 //! Notifications as CinetPay sends them, signed beforehand, and the credentials of both sides.
 
 use auditshield::adapters::cinetpay::signature;
-use auditshield::domain::values::OrderId;
 use auditshield::simulator;
-
-use crate::wire::Requests;
 
 pub(crate) const API_KEY: &str = "bench-api-key-0123456789";
 pub(crate) const WEBHOOK_SECRET: &str = "bench-webhook-secret-0123456789";
@@ -34,18 +31,4 @@ pub(crate) fn notice(order: &str) -> (String, String) {
     let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
     let bytes: Vec<&[u8]> = values.iter().map(|value| value.as_bytes()).collect();
     (form, signature::sign(WEBHOOK_SECRET.as_bytes(), &bytes))
-}
-
-/// One notification of each of these orders, as whole requests.
-pub(crate) fn requests(path: &str, orders: impl Iterator<Item = OrderId>) -> Requests {
-    let mut made = Requests::default();
-    for order in orders {
-        let (form, token) = notice(&order.to_string());
-        let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: bench\r\nuser-agent: CinetPay\r\naccept: */*\r\nx-token: {token}\r\n\
-             content-type: application/x-www-form-urlencoded\r\n"
-        );
-        made.push(&head, form.as_bytes());
-    }
-    made
 }

@@ -1,5 +1,6 @@
 //! One round: every variant once, in turn, each in a fresh process on a fresh copy of its store.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -8,14 +9,17 @@ use crate::child::{Daemon, Running, World, address, part};
 use crate::machine::{self, Watch};
 use crate::sheet::Sheet;
 use crate::wire::{Load, Pace, Requests, Seen};
-use crate::{Outcome, cinetpay};
+use crate::{Outcome, cinetpay, peers};
 
 /// The orders that are hammered in the duplicates' turn.
 const HOT_ORDERS: usize = 16;
 /// The open loop's rate, against bare's in the closed loop of the same round: all of them can keep up with it.
 const OPEN_SHARE: f64 = 0.25;
-/// Connections of the open loop.
-pub(crate) const OPEN_CONNECTIONS: usize = 256;
+/// Of the orders, every so manieth is notified to a peer: they are slow, and a turn is to end.
+const DJANGO_SHARE: usize = 60;
+const PHP_SHARE: usize = 20;
+/// After a start, before memory at rest is read.
+pub(crate) const REST: Duration = Duration::from_millis(500);
 /// Between two looks how many sales are through.
 const SALES_LOOK: Duration = Duration::from_millis(25);
 
@@ -32,6 +36,8 @@ pub(crate) enum Variant {
     Duplicates,
     /// As shipped, beside a million complete orders.
     Million,
+    Django,
+    Php,
 }
 
 impl Variant {
@@ -43,6 +49,8 @@ impl Variant {
             Self::Quiet => "quiet",
             Self::Duplicates => "duplicates",
             Self::Million => "million",
+            Self::Django => "django",
+            Self::Php => "php",
         }
     }
 }
@@ -62,11 +70,41 @@ pub(crate) struct Bench {
     pub(crate) few: PathBuf,
     /// Whole sales in one turn.
     pub(crate) sales: usize,
-    /// A store with a million complete orders and enough open ones for every round, if it was asked for.
-    pub(crate) million: Option<PathBuf>,
+    /// When the open orders were taken, in milliseconds.
+    pub(crate) born: i64,
+    /// A store with very many orders.
+    pub(crate) million: Option<Million>,
 }
 
-/// How many requests the parts of one turn have.
+/// A store with a million complete orders, and open ones for every round: it is too large to be copied for each.
+pub(crate) struct Million {
+    pub(crate) store: PathBuf,
+    /// A notification for each open order.
+    pub(crate) requests: Rc<Requests>,
+    /// How many of them a round has.
+    pub(crate) slice: usize,
+}
+
+/// Who is asked, and which processes it costs.
+pub(crate) struct Target {
+    listen: SocketAddr,
+    pids: Vec<u32>,
+}
+
+impl Target {
+    fn of(running: &Running) -> Self {
+        Self { listen: running.listen, pids: vec![running.pid()] }
+    }
+}
+
+/// The requests of one turn.
+struct Batch<'a> {
+    requests: &'a Rc<Requests>,
+    first: usize,
+    count: usize,
+}
+
+/// What one turn's requests are for: nothing of the warm-up is counted.
 struct Plan {
     warm: usize,
     closed: usize,
@@ -74,10 +112,10 @@ struct Plan {
 }
 
 impl Plan {
-    fn of(orders: usize, open_too: bool) -> Self {
-        let warm = orders / 10;
-        let open = if open_too { orders * 3 / 10 } else { 0 };
-        Self { warm, closed: orders - warm - open, open }
+    fn of(count: usize, open_too: bool) -> Self {
+        let warm = count / 10;
+        let open = if open_too { count * 3 / 10 } else { 0 };
+        Self { warm, closed: count - warm - open, open }
     }
 }
 
@@ -85,64 +123,86 @@ impl Bench {
     /// One turn of one variant, into the sheet.
     pub(crate) async fn turn(&self, sheet: &mut Sheet, variant: Variant, connections: usize) -> Outcome<()> {
         let name = format!("{}/{connections}", variant.name());
-        let said = self.folder.join("said");
         let store = self.folder.join("store");
         remove(&store)?;
+        let all = Batch { requests: &self.requests, first: 0, count: self.requests.len() };
         match variant {
             Variant::Bare | Variant::Raw => {
-                let listen = address()?;
-                let mut command = part(&[variant.name(), &listen.to_string()])?;
-                command.arg(self.folder.join("raw.log"));
-                let running = Running::start(command, listen, "/payment/callback", &said).await?;
-                let open_too = connections == OPEN_CONNECTIONS;
-                self.notify(sheet, &name, &running, connections, (0, open_too)).await
+                let running = self.baseline(variant).await?;
+                self.notify(sheet, &name, &Target::of(&running), connections, &all).await
             }
             Variant::Daemon | Variant::Quiet => {
                 machine::copy(&self.open, &store)?;
                 let level = if variant == Variant::Quiet { "warn" } else { "info" };
                 let daemon = self.daemon(&store, &[("AUDITSHIELD_LOG", level)]).await?;
-                let open_too = connections == OPEN_CONNECTIONS;
-                self.notify(sheet, &name, &daemon.running, connections, (0, open_too)).await
+                self.notify(sheet, &name, &Target::of(&daemon.running), connections, &all).await
             }
             Variant::Million => {
-                let store = self.million.as_deref().ok_or("no such store")?;
-                let daemon = self.daemon(store, &[]).await?;
-                sheet.put("million/idle/rss", machine::status(daemon.running.pid(), "VmRSS") / 1024.0);
-                self.notify(sheet, &name, &daemon.running, connections, (0, false)).await
+                let million = self.million.as_ref().ok_or("there is no such store")?;
+                let daemon = self.daemon(&million.store, &[]).await?;
+                tokio::time::sleep(REST).await;
+                let idle = machine::status(daemon.running.pid(), "VmRSS") / 1024.0;
+                sheet.put("million/idle/rss", idle);
+                let first = sheet.round() * million.slice;
+                let slice = Batch { requests: &million.requests, first, count: million.slice };
+                self.notify(sheet, &name, &Target::of(&daemon.running), connections, &slice).await?;
+                // The next round starts on it: it must not have a crash behind it.
+                daemon.running.end()
             }
             Variant::Duplicates => {
                 machine::copy(&self.few, &store)?;
                 let daemon = self.daemon(&store, &[]).await?;
                 self.hammer(sheet, &name, &daemon, connections).await
             }
+            Variant::Django | Variant::Php => {
+                let (peer, share) = if variant == Variant::Django {
+                    (peers::django(&self.folder).await?, DJANGO_SHARE)
+                } else {
+                    (peers::php(&self.folder).await?, PHP_SHARE)
+                };
+                let target = Target { listen: peer.front.listen, pids: peer.pids() };
+                let few = Batch { count: self.requests.len() / share, ..all };
+                self.notify(sheet, &name, &target, connections, &few).await
+            }
         }
     }
 
-    async fn daemon(&self, store: &Path, overrides: &[(&str, &str)]) -> Outcome<Daemon> {
+    async fn baseline(&self, variant: Variant) -> Outcome<Running> {
+        let listen = address()?;
+        let mut command = part(&[variant.name(), &listen.to_string()])?;
+        command.arg(self.folder.join("raw.log"));
+        Running::start(command, listen, peers::PATH, &self.folder.join("said")).await
+    }
+
+    /// The daemon on this store, with what `overrides` say and otherwise as shipped.
+    pub(crate) async fn daemon(&self, store: &Path, overrides: &[(&str, &str)]) -> Outcome<Daemon> {
         Daemon::start(&self.binary, &self.folder, store, &self.world, overrides).await
     }
 
-    /// All orders different, each notified once: warm-up, closed loop, open loop.
+    /// All orders different, each notified once: warm-up, closed loop, and a fixed rate where bare's is known.
     async fn notify(
         &self,
         sheet: &mut Sheet,
         name: &str,
-        running: &Running,
+        target: &Target,
         connections: usize,
-        (first, open_too): (usize, bool),
+        batch: &Batch<'_>,
     ) -> Outcome<()> {
-        let plan = Plan::of(self.requests.len(), open_too);
-        let mut load = Load::open(running.listen, connections).await?;
-        load.send(&self.requests, first, plan.warm, Pace::Closed).await?;
-        let first = first + plan.warm;
-        self.measure(sheet, name, running, &mut load, (&self.requests, first, plan.closed, Pace::Closed))
-            .await?;
-        let Some(bare) = sheet.last(&format!("bare/{connections}/rate")).filter(|_| open_too) else {
-            return Ok(());
-        };
-        let (name, first) = (format!("{name}/open"), first + plan.closed);
-        let pace = Pace::PerSecond(bare * OPEN_SHARE);
-        self.measure(sheet, &name, running, &mut load, (&self.requests, first, plan.open, pace)).await
+        let open_too = ["bare/256", "raw/256", "daemon/256", "quiet/256"].contains(&name);
+        let plan = Plan::of(batch.count, open_too);
+        let mut load = Load::open(target.listen, connections).await?;
+        load.send(batch.requests, batch.first, plan.warm, Pace::Closed).await?;
+        let mut first = batch.first + plan.warm;
+        let closed = Batch { requests: batch.requests, first, count: plan.closed };
+        self.measure(sheet, name, target, &mut load, &closed, Pace::Closed).await?;
+        let bare = sheet.last(&format!("bare/{connections}/rate")).filter(|_| open_too);
+        if let Some(bare) = bare {
+            first += plan.closed;
+            let open = Batch { requests: batch.requests, first, count: plan.open };
+            let (name, pace) = (format!("{name}/open"), Pace::PerSecond(bare * OPEN_SHARE));
+            self.measure(sheet, &name, target, &mut load, &open, pace).await?;
+        }
+        Ok(())
     }
 
     /// A few orders that were notified, paid and delivered before; then the same notifications again and again.
@@ -155,57 +215,34 @@ impl Bench {
     ) -> Outcome<()> {
         let mut load = Load::open(daemon.running.listen, connections).await?;
         load.send(&self.requests, 0, HOT_ORDERS, Pace::Closed).await?;
-        daemon.until("auditshield_events_total", "DELIVERED", HOT_ORDERS as f64).await?;
+        daemon.until("auditshield_events_total", "\"DELIVERED\"", HOT_ORDERS as f64).await?;
         let hot = Rc::new(self.requests.first(HOT_ORDERS));
         let plan = Plan::of(self.requests.len(), false);
         load.send(&hot, 0, plan.warm, Pace::Closed).await?;
-        self.measure(sheet, name, &daemon.running, &mut load, (&hot, 0, plan.closed, Pace::Closed)).await
+        let batch = Batch { requests: &hot, first: 0, count: plan.closed };
+        self.measure(sheet, name, &Target::of(&daemon.running), &mut load, &batch, Pace::Closed).await
     }
 
     async fn measure(
         &self,
         sheet: &mut Sheet,
         name: &str,
-        running: &Running,
+        target: &Target,
         load: &mut Load,
-        (requests, first, count, pace): (&Rc<Requests>, usize, usize, Pace),
+        batch: &Batch<'_>,
+        pace: Pace,
     ) -> Outcome<()> {
-        let pids = machine::family(running.pid());
-        let servers = pids.len();
-        let pids = [pids, vec![self.world.pid()]].concat();
-        let watch = Watch::start(&pids);
-        let seen = load.send(requests, first, count, pace).await?;
+        let watch = Watch::start(&[target.pids.as_slice(), &[self.world.pid()]].concat());
+        let seen = load.send(batch.requests, batch.first, batch.count, pace).await?;
         let elapsed = watch.stop();
-        let cpu: f64 = elapsed.cpu.iter().take(servers).sum();
-        self.note(sheet, name, &seen, cpu);
-        let sum = |what| pids.iter().take(servers).map(|pid| machine::status(*pid, what)).sum::<f64>();
+        let cpu: f64 = elapsed.cpu.iter().take(target.pids.len()).sum();
+        note(sheet, name, &seen, cpu);
+        let sum = |what| target.pids.iter().map(|pid| machine::status(*pid, what)).sum::<f64>();
         sheet.put(format!("{name}/rss"), sum("VmHWM") / 1024.0);
         sheet.put(format!("{name}/threads"), sum("Threads"));
         sheet.disturbed(name, elapsed.foreign);
-        println!(
-            "  {name:22} {:8.0} req/s  p50 {:6.2} ms  p99 {:6.2} ms  {:6.1} µs CPU  {:5.1} MiB  others {:4.1} %{}",
-            seen.rate(),
-            sheet.last(&format!("{name}/p50")).unwrap_or_default(),
-            sheet.last(&format!("{name}/p99")).unwrap_or_default(),
-            sheet.last(&format!("{name}/cpu")).unwrap_or_default(),
-            sheet.last(&format!("{name}/rss")).unwrap_or_default(),
-            elapsed.foreign * 100.0,
-            if seen.reopened > 0 {
-                format!("  {} connections reopened", seen.reopened)
-            } else {
-                String::new()
-            },
-        );
+        tell(sheet, name, &seen, elapsed.foreign);
         Ok(())
-    }
-
-    fn note(&self, sheet: &mut Sheet, name: &str, seen: &Seen, cpu: f64) {
-        sheet.put(format!("{name}/rate"), seen.rate());
-        sheet.put(format!("{name}/cpu"), cpu * 1e6 / seen.answered as f64);
-        for (key, quantile) in [("p50", 0.5), ("p99", 0.99), ("p999", 0.999)] {
-            sheet.put(format!("{name}/{key}"), seen.latency.value_at_quantile(quantile) as f64 / 1000.0);
-        }
-        sheet.put(format!("{name}/max"), seen.latency.max() as f64 / 1000.0);
     }
 
     /// Whole sales: from the first notification to the last DELIVERED, with every limit of ours wide open.
@@ -251,6 +288,28 @@ impl Bench {
         );
         Ok(())
     }
+}
+
+fn note(sheet: &mut Sheet, name: &str, seen: &Seen, cpu: f64) {
+    sheet.put(format!("{name}/rate"), seen.rate());
+    sheet.put(format!("{name}/cpu"), cpu * 1e6 / seen.answered as f64);
+    for (key, quantile) in [("p50", 0.5), ("p99", 0.99), ("p999", 0.999)] {
+        sheet.put(format!("{name}/{key}"), seen.latency.value_at_quantile(quantile) as f64 / 1000.0);
+    }
+}
+
+fn tell(sheet: &Sheet, name: &str, seen: &Seen, foreign: f64) {
+    let of = |key: &str| sheet.last(&format!("{name}/{key}")).unwrap_or_default();
+    println!(
+        "  {name:22} {:8.0} req/s  p50 {:6.2} ms  p99 {:6.2} ms  {:6.1} µs CPU  {:5.1} MiB  others {:4.1} %{}",
+        of("rate"),
+        of("p50"),
+        of("p99"),
+        of("cpu"),
+        of("rss"),
+        foreign * 100.0,
+        if seen.reopened > 0 { format!("  {} connections reopened", seen.reopened) } else { String::new() },
+    );
 }
 
 /// Away with a folder that may not be there.

@@ -23,6 +23,10 @@ impl Sheet {
         self.round = round;
     }
 
+    pub(crate) fn round(&self) -> usize {
+        self.round
+    }
+
     pub(crate) fn put(&mut self, name: impl Into<String>, value: f64) {
         self.values.entry(name.into()).or_default().insert(self.round, value);
     }

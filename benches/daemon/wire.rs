@@ -8,12 +8,13 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use auditshield::domain::values::OrderId;
 use hdrhistogram::Histogram;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::LocalSet;
 
-use crate::{Fault, Outcome};
+use crate::{Fault, Outcome, notices};
 
 /// Longest latency told apart, in microseconds.
 const MICROS_MAX: u64 = 60_000_000;
@@ -30,6 +31,20 @@ pub(crate) struct Requests {
 }
 
 impl Requests {
+    /// One notification of each of these orders.
+    pub(crate) fn notices(path: &str, orders: impl Iterator<Item = OrderId>) -> Self {
+        let mut made = Self::default();
+        for order in orders {
+            let (form, token) = notices::notice(&order.to_string());
+            let head = format!(
+                "POST {path} HTTP/1.1\r\nhost: bench\r\nuser-agent: CinetPay\r\naccept: */*\r\nx-token: {token}\r\n\
+                 content-type: application/x-www-form-urlencoded\r\n"
+            );
+            made.push(&head, form.as_bytes());
+        }
+        made
+    }
+
     pub(crate) fn push(&mut self, head: &str, body: &[u8]) {
         self.bytes.extend_from_slice(head.as_bytes());
         self.bytes.extend_from_slice(format!("content-length: {}\r\n\r\n", body.len()).as_bytes());
