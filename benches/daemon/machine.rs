@@ -11,6 +11,9 @@ use crate::Outcome;
 /// Above this share of all cores, what others did makes a measurement a disturbed one.
 pub(crate) const FOREIGN_SHARE_MAX: f64 = 0.05;
 
+/// The process that starts the kernel's threads.
+const KTHREADD: u32 = 2;
+
 /// Clock ticks per second in /proc.
 fn ticks_per_second() -> f64 {
     static TICKS: OnceLock<f64> = OnceLock::new();
@@ -34,25 +37,33 @@ pub(crate) fn cpu_seconds(pid: u32) -> f64 {
     ticks / ticks_per_second()
 }
 
-/// A process and everything it has started.
-pub(crate) fn family(pid: u32) -> Vec<u32> {
-    let mut all = vec![pid];
-    let parents: Vec<(u32, u32)> = fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+/// Every process, and which one it was started by.
+fn parents() -> Vec<(u32, u32)> {
+    let names = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.file_name());
+    names
+        .filter_map(|name| name.to_str()?.parse().ok())
         .filter_map(|pid: u32| {
             let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
             Some((pid, text.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()?))
         })
-        .collect();
+        .collect()
+}
+
+/// A process and everything it has started.
+pub(crate) fn family(pid: u32) -> Vec<u32> {
+    let parents = parents();
+    let mut all = vec![pid];
     let mut at = 0;
     while let Some(parent) = all.get(at).copied() {
         all.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
         at += 1;
     }
     all
+}
+
+/// Processor seconds of the kernel's own threads so far: they write to the disk what was asked to be synced.
+fn kernel_seconds() -> f64 {
+    parents().iter().filter(|(_, of)| *of == KTHREADD).map(|(pid, _)| cpu_seconds(*pid)).sum()
 }
 
 /// Kills a child and everything it has started: a server that forks would leave its workers behind.
@@ -85,6 +96,7 @@ fn busy_seconds() -> f64 {
 pub(crate) struct Watch {
     since: Instant,
     busy: f64,
+    kernel: f64,
     ours: Vec<(u32, f64)>,
 }
 
@@ -102,14 +114,15 @@ impl Watch {
     pub(crate) fn start(others: &[u32]) -> Self {
         let pids = others.iter().copied().chain([std::process::id()]);
         let ours = pids.map(|pid| (pid, cpu_seconds(pid))).collect();
-        Self { since: Instant::now(), busy: busy_seconds(), ours }
+        Self { kernel: kernel_seconds(), since: Instant::now(), busy: busy_seconds(), ours }
     }
 
     pub(crate) fn stop(&self) -> Elapsed {
         let seconds = self.since.elapsed().as_secs_f64();
         let busy = busy_seconds() - self.busy;
         let cpu: Vec<f64> = self.ours.iter().map(|(pid, before)| cpu_seconds(*pid) - before).collect();
-        let foreign = (busy - cpu.iter().sum::<f64>()).max(0.0) / (seconds * cores());
+        let known = cpu.iter().sum::<f64>() + (kernel_seconds() - self.kernel).max(0.0);
+        let foreign = (busy - known).max(0.0) / (seconds * cores());
         Elapsed { seconds, cpu, foreign }
     }
 }

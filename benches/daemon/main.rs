@@ -13,6 +13,7 @@ mod machine;
 mod notices;
 mod peers;
 mod rounds;
+mod selfcheck;
 mod sheet;
 mod stock;
 mod wire;
@@ -187,6 +188,9 @@ async fn run(arguments: &Arguments) -> Outcome<()> {
     let form = if arguments.is_smoke() { "smoke test, its figures mean nothing: " } else { "" };
     let how = format!("{form}{} rounds of {} orders and {} sales", scale.rounds, scale.orders, scale.sales);
     println!("bench: {how}");
+    if arguments.is_smoke() {
+        selfcheck::arithmetic()?;
+    }
     let before = machine::described();
     let mut bench = prepare(arguments, &scale).await?;
     let mut sheet = Sheet::default();
@@ -205,6 +209,9 @@ async fn run(arguments: &Arguments) -> Outcome<()> {
     }
     let report = goals::report(&sheet, &how, &before);
     println!("\n{report}");
+    if arguments.is_smoke() {
+        selfcheck::whole(&sheet)?;
+    }
     if let Some(path) = &arguments.markdown {
         std::fs::write(path, &report)?;
     }
