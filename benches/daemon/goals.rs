@@ -1,9 +1,15 @@
 //! The goals, as data, and the tables that a run ends with.
 
 use std::fmt::Write;
+use std::path::Path;
 
+use crate::Outcome;
 use crate::machine::FOREIGN_SHARE_MAX;
 use crate::sheet::{ROUNDS_MIN, Sheet};
+
+/// A file that holds both gets the report between them.
+const MARK_BEGIN: &str = "<!-- measured: begin -->";
+const MARK_END: &str = "<!-- measured: end -->";
 
 /// Where a goal's figure comes from.
 enum Figure {
@@ -222,6 +228,18 @@ fn goals(sheet: &Sheet, text: &mut String) {
             ratio(value),
         );
     }
+}
+
+/// Writes the report to a file: between its marks where it has them, else as the whole of it.
+pub(crate) fn publish(path: &Path, report: &str) -> Outcome<()> {
+    let old = std::fs::read_to_string(path).unwrap_or_default();
+    let whole = match (old.split_once(MARK_BEGIN), old.split_once(MARK_END)) {
+        (Some((before, _)), Some((_, after))) => {
+            format!("{before}{MARK_BEGIN}\n\n{}\n\n{MARK_END}{after}", report.trim())
+        }
+        _ => report.to_owned(),
+    };
+    Ok(std::fs::write(path, whole)?)
 }
 
 /// The goals that nothing was measured for, by what they say.

@@ -55,7 +55,7 @@ struct Arguments {
     /// The daemon's program, if not the one built with this.
     #[arg(long)]
     binary: Option<PathBuf>,
-    /// Also write the report, in Markdown, to this file.
+    /// Also write the report, in Markdown, to this file; into docs/performance.md, between its two marks.
     #[arg(long)]
     markdown: Option<PathBuf>,
     /// What cargo adds.
@@ -192,6 +192,8 @@ async fn run(arguments: &Arguments) -> Outcome<()> {
         selfcheck::arithmetic()?;
     }
     let before = machine::described();
+    let how =
+        format!("{how}, {}, begun {}", built(arguments), jiff::Timestamp::now().strftime("%F %H:%M UTC"));
     let mut bench = prepare(arguments, &scale).await?;
     let mut sheet = Sheet::default();
     let mut stores = Vec::new();
@@ -213,9 +215,20 @@ async fn run(arguments: &Arguments) -> Outcome<()> {
         selfcheck::whole(&sheet)?;
     }
     if let Some(path) = &arguments.markdown {
-        std::fs::write(path, &report)?;
+        goals::publish(path, &report)?;
     }
     remove(&bench.folder)
+}
+
+/// Which program was measured.
+fn built(arguments: &Arguments) -> String {
+    if let Some(path) = &arguments.binary {
+        return format!("program {}", path.display());
+    }
+    let asked = std::process::Command::new("git").args(["describe", "--always", "--dirty"]).output();
+    asked.map_or("program of no known commit".to_owned(), |output| {
+        format!("commit {}", String::from_utf8_lossy(&output.stdout).trim())
+    })
 }
 
 /// Everything once.
