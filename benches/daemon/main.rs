@@ -46,6 +46,9 @@ struct Arguments {
     /// Django and PHP too, once benches/peers/install has run.
     #[arg(long)]
     peers: bool,
+    /// Only these: raw, daemon, quiet, duplicates, million, django, php, sales, starts, download. bare is always measured.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
     /// Rounds.
     #[arg(long)]
     rounds: Option<usize>,
@@ -115,6 +118,10 @@ impl Arguments {
     /// Without cargo's own flag this is `cargo test`: only whether it works.
     fn is_smoke(&self) -> bool {
         self.smoke || !self.bench
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == name)
     }
 
     fn scale(&self) -> Scale {
@@ -197,11 +204,13 @@ async fn run(arguments: &Arguments) -> Outcome<()> {
     let mut bench = prepare(arguments, &scale).await?;
     let mut sheet = Sheet::default();
     let mut stores = Vec::new();
+    let million = scale.million && arguments.wants("million");
     for (name, orders) in scale.stored {
-        let store = extras::full_store(&bench, &shelf(), *orders).await?;
-        stores.push((*name, store, *orders));
+        if arguments.wants("starts") || million {
+            stores.push((*name, extras::full_store(&bench, &shelf(), *orders).await?, *orders));
+        }
     }
-    if let Some((_, store, _)) = stores.last().filter(|_| scale.million) {
+    if let Some((_, store, _)) = stores.last().filter(|_| million) {
         extras::million(&mut bench, store, scale.rounds, scale.orders / 2).await?;
     }
     for round in 0..scale.rounds {
@@ -246,21 +255,38 @@ async fn one_round(
         if connections == 64 && arguments.peers {
             turns.extend([Variant::Django, Variant::Php]);
         }
+        turns.retain(|variant| arguments.wants(variant.name()));
         // bare comes first, for the fixed rate is taken from it; the others change places from round to round.
-        turns.rotate_left(sheet.round() % 4);
-        bench.turn(sheet, Variant::Bare, connections).await?;
-        for variant in turns {
-            bench.turn(sheet, variant, connections).await?;
+        if !turns.is_empty() {
+            let first = sheet.round() % turns.len();
+            turns.rotate_left(first);
+        }
+        for variant in [Variant::Bare].into_iter().chain(turns) {
+            let turn = bench.turn(sheet, variant, connections).await;
+            turn.map_err(|fault| format!("{}/{connections}: {fault}", variant.name()))?;
         }
     }
-    bench.sell(sheet, 256).await?;
+    if arguments.wants("sales") {
+        bench.sell(sheet, 256).await?;
+    }
+    if arguments.wants("starts") {
+        starts(bench, sheet, stores).await?;
+    }
+    if arguments.wants("download") {
+        extras::download(bench, sheet).await?;
+    }
+    Ok(())
+}
+
+/// Starts on every store; and what does not change while the program runs.
+async fn starts(bench: &Bench, sheet: &mut Sheet, stores: &[(&str, PathBuf, u64)]) -> Outcome<()> {
     let fresh = bench.folder.join("store");
     remove(&fresh)?;
     extras::start(bench, sheet, "empty", &fresh).await?;
+    // The smallest comes last: what an order takes of the disk is told of that one.
     for (name, store, orders) in stores.iter().rev() {
         extras::start(bench, sheet, name, store).await?;
         extras::disk(sheet, store, *orders)?;
     }
-    extras::download(bench, sheet).await?;
     extras::binary(bench, sheet)
 }

@@ -37,7 +37,8 @@ impl Drop for Back {
     }
 }
 
-/// gunicorn, with threads: its other workers close every connection after one answer.
+/// gunicorn, with threads: its other workers close every connection after one answer. Few of them, for SQLite lets one
+/// write at a time and does not queue the others: with many, some wait for ever.
 pub(crate) async fn django(folder: &Path) -> Outcome<Peer> {
     let gunicorn = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers/venv/bin/gunicorn");
     let listen = address()?;

@@ -21,7 +21,7 @@ const MICROS_MAX: u64 = 60_000_000;
 /// Room for one answer, in bytes. More is thrown away as it comes.
 const ANSWER_BYTES: usize = 16 * 1024;
 /// How long one answer may take.
-const ANSWER_WAIT: Duration = Duration::from_secs(30);
+const ANSWER_WAIT: Duration = Duration::from_secs(60);
 
 /// Whole requests, one after the other in one block.
 #[derive(Default)]
