@@ -185,7 +185,8 @@ async fn prepare(arguments: &Arguments, scale: &Scale) -> Outcome<Bench> {
     stock::add(&few, Kind::Open(born), scale.sales as u64).await?;
     let ids = (0..scale.orders as u64).map(|number| Kind::Open(born).order_id(number));
     let requests = Rc::new(Requests::notices(peers::PATH, ids));
-    let binary = arguments.binary.clone().unwrap_or_else(|| env!("CARGO_BIN_EXE_auditshield").into());
+    let built = || PathBuf::from(env!("CARGO_BIN_EXE_auditshield"));
+    let binary = std::path::absolute(arguments.binary.clone().unwrap_or_else(built))?;
     let world = World::start(born, scale.orders.min(cinetpay::PAYMENTS_MAX))?;
     Ok(Bench { binary, folder, world, requests, open, few, sales: scale.sales, born, million: None })
 }

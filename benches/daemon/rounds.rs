@@ -315,7 +315,9 @@ fn tell(sheet: &Sheet, name: &str, seen: &Seen, foreign: f64) {
 /// Away with a folder that may not be there.
 pub(crate) fn remove(folder: &Path) -> Outcome<()> {
     match std::fs::remove_dir_all(folder) {
-        Err(why) if why.kind() != std::io::ErrorKind::NotFound => Err(why.into()),
+        Err(why) if why.kind() != std::io::ErrorKind::NotFound => {
+            Err(format!("{} cannot be removed: {why}", folder.display()).into())
+        }
         Ok(()) | Err(_) => Ok(()),
     }
 }
