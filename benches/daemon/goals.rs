@@ -114,7 +114,7 @@ const VARIANTS: &[(&str, &str)] = &[
     ("quiet", "the same, `AUDITSHIELD_LOG=warn`"),
     ("duplicates", "the daemon, the same 16 orders"),
     ("million", "the daemon, 1 000 000 orders stored"),
-    ("django", "Django + gunicorn + SQLite"),
+    ("django", "nginx + gunicorn + Django + SQLite"),
     ("php", "nginx + PHP-FPM + SQLite"),
 ];
 

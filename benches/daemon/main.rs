@@ -193,6 +193,10 @@ async fn prepare(arguments: &Arguments, scale: &Scale) -> Outcome<Bench> {
 
 async fn run(arguments: &Arguments) -> Outcome<()> {
     let scale = arguments.scale();
+    std::fs::create_dir_all(shelf())?;
+    // Until the end of this run. Two of them would share the folder, and measure each other.
+    let lock = std::fs::File::create(shelf().join("lock"))?;
+    lock.try_lock().map_err(|why| format!("another run of this benchmark is under way: {why}"))?;
     let form = if arguments.is_smoke() { "smoke test, its figures mean nothing: " } else { "" };
     let how = format!("{form}{} rounds of {} orders and {} sales", scale.rounds, scale.orders, scale.sales);
     println!("bench: {how}");

@@ -1,5 +1,6 @@
 //! What a user would otherwise pick: Django and PHP, installed by `benches/peers/install`; and nginx as a file server.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -37,31 +38,31 @@ impl Drop for Back {
     }
 }
 
-/// gunicorn, with threads: its other workers close every connection after one answer. Few of them, for SQLite lets one
-/// write at a time and does not queue the others: with many, some wait for ever.
+/// How nginx passes a notification to gunicorn, and to PHP-FPM.
+const TO_GUNICORN: &str = "proxy_pass http://unix:@FOLDER@/django.sock;";
+const TO_PHP: &str = "include /etc/nginx/fastcgi_params;
+            fastcgi_pass unix:@FOLDER@/php.sock;
+            fastcgi_keep_conn on;
+            fastcgi_param SCRIPT_FILENAME @SCRIPT@;
+            fastcgi_param PEER_DATABASE @FOLDER@/php.sqlite;
+            fastcgi_param PEER_SECRET @SECRET@;";
+
+/// nginx and gunicorn, with its ordinary workers. Few of them, for SQLite lets one write at a time and does not queue
+/// the others.
 pub(crate) async fn django(folder: &Path) -> Outcome<Peer> {
-    let gunicorn = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers/venv/bin/gunicorn");
-    let listen = address()?;
     forget(folder, "django.sqlite")?;
-    let mut command = Command::new(gunicorn);
+    let mut command =
+        Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers/venv/bin/gunicorn"));
     command
-        .args([
-            "--bind",
-            &listen.to_string(),
-            "--workers",
-            "3",
-            "--worker-class",
-            "gthread",
-            "--threads",
-            "8",
-        ])
-        .args(["--keep-alive", "60", "--log-level", "warning", "--preload", "--chdir"])
+        .arg("--bind")
+        .arg(format!("unix:{}", folder.join("django.sock").display()))
+        .args(["--workers", "4", "--log-level", "warning", "--preload", "--chdir"])
         .arg(here(""))
         .arg("django_webhook:application")
         .env("PEER_DATABASE", folder.join("django.sqlite"))
         .env("PEER_SECRET", WEBHOOK_SECRET)
         .env("PYTHONDONTWRITEBYTECODE", "1");
-    Ok(Peer { front: Running::start(command, listen, PATH, &folder.join("said")).await?, back: None })
+    behind_nginx(folder, command, TO_GUNICORN).await
 }
 
 /// nginx and PHP-FPM.
@@ -74,43 +75,44 @@ pub(crate) async fn php(folder: &Path) -> Outcome<Peer> {
         return Err(format!("php: {}", String::from_utf8_lossy(&made.stdout)).into());
     }
     let config = fill(folder, "php-fpm.conf", &[])?;
-    let program =
-        ["8.2", "8.3", "8.4"].iter().map(|version| PathBuf::from(format!("/usr/sbin/php-fpm{version}")));
+    let program = ["8.2", "8.3", "8.4"].map(|version| PathBuf::from(format!("/usr/sbin/php-fpm{version}")));
     let program =
         program.into_iter().find(|path| path.exists()).ok_or("no PHP-FPM: run benches/peers/install")?;
-    let back = Command::new(program)
-        .args(["--nodaemonize", "--allow-to-run-as-root", "--fpm-config"])
-        .arg(config)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
-    let back = Back(back);
-    let mut peer = nginx(folder, PATH).await?;
+    let mut command = Command::new(program);
+    command.args(["--nodaemonize", "--allow-to-run-as-root", "--fpm-config"]).arg(config);
+    behind_nginx(folder, command, TO_PHP).await
+}
+
+async fn behind_nginx(folder: &Path, mut command: Command, callback: &str) -> Outcome<Peer> {
+    let said = File::create(folder.join("said-behind"))?;
+    command.stdin(Stdio::null()).stdout(said.try_clone()?).stderr(said);
+    let back = Back(command.spawn().map_err(|why| format!("{command:?}: {why}; run benches/peers/install"))?);
+    let mut peer = serve(folder, PATH, callback).await?;
     peer.back = Some(back);
     Ok(peer)
 }
 
 /// nginx over the files of `folder`; started once `path` is answered.
 pub(crate) async fn nginx(folder: &Path, path: &str) -> Outcome<Peer> {
+    serve(folder, path, "return 404;").await
+}
+
+async fn serve(folder: &Path, path: &str, callback: &str) -> Outcome<Peer> {
     let listen = address()?;
-    let script = here("webhook.php");
-    let config = fill(
-        folder,
-        "nginx.conf",
-        &[
-            ("@LISTEN@", &listen.to_string()),
-            ("@SCRIPT@", &script.display().to_string()),
-            ("@SECRET@", WEBHOOK_SECRET),
-        ],
-    )?;
+    let script = here("webhook.php").display().to_string();
+    let callback = callback
+        .replace("@FOLDER@", &folder.display().to_string())
+        .replace("@SCRIPT@", &script)
+        .replace("@SECRET@", WEBHOOK_SECRET);
+    let values = [("@LISTEN@", listen.to_string()), ("@CALLBACK@", callback)];
+    let config = fill(folder, "nginx.conf", &values)?;
     let mut command = Command::new("/usr/sbin/nginx");
     command.arg("-p").arg(folder).arg("-c").arg(config);
     Ok(Peer { front: Running::start(command, listen, path, &folder.join("said")).await?, back: None })
 }
 
 /// A configuration with this run's folder and addresses, in the folder.
-fn fill(folder: &Path, name: &str, values: &[(&str, &str)]) -> Outcome<PathBuf> {
+fn fill(folder: &Path, name: &str, values: &[(&str, String)]) -> Outcome<PathBuf> {
     let mut text = std::fs::read_to_string(here(name))?.replace("@FOLDER@", &folder.display().to_string());
     for (mark, value) in values {
         text = text.replace(mark, value);

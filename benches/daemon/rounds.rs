@@ -112,8 +112,9 @@ struct Plan {
 }
 
 impl Plan {
-    fn of(count: usize, open_too: bool) -> Self {
-        let warm = count / 10;
+    /// The warm-up uses every connection.
+    fn of(count: usize, connections: usize, open_too: bool) -> Self {
+        let warm = (count / 10).max(connections).min(count / 2);
         let open = if open_too { count * 3 / 10 } else { 0 };
         Self { warm, closed: count - warm - open, open }
     }
@@ -189,7 +190,7 @@ impl Bench {
         batch: &Batch<'_>,
     ) -> Outcome<()> {
         let open_too = ["bare/256", "raw/256", "daemon/256", "quiet/256"].contains(&name);
-        let plan = Plan::of(batch.count, open_too);
+        let plan = Plan::of(batch.count, connections, open_too);
         let mut load = Load::open(target.listen, connections).await?;
         load.send(batch.requests, batch.first, plan.warm, Pace::Closed).await?;
         let mut first = batch.first + plan.warm;
@@ -217,7 +218,7 @@ impl Bench {
         load.send(&self.requests, 0, HOT_ORDERS, Pace::Closed).await?;
         daemon.until("auditshield_events_total", "\"DELIVERED\"", HOT_ORDERS as f64).await?;
         let hot = Rc::new(self.requests.first(HOT_ORDERS));
-        let plan = Plan::of(self.requests.len(), false);
+        let plan = Plan::of(self.requests.len(), connections, false);
         load.send(&hot, 0, plan.warm, Pace::Closed).await?;
         let batch = Batch { requests: &hot, first: 0, count: plan.closed };
         self.measure(sheet, name, &Target::of(&daemon.running), &mut load, &batch, Pace::Closed).await

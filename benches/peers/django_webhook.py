@@ -1,6 +1,6 @@
 """The webhook as a Django site would have it: signature, one row per notification, durable, 200.
 
-gunicorn runs it (see benches/daemon/peers.rs). SQLite writes ahead and syncs every commit, connections are kept, no
+gunicorn runs it behind nginx (see benches/daemon/peers.rs). SQLite writes ahead and syncs every commit, connections are kept, no
 middleware runs: this is Django at its quickest, not at its usual.
 """
 
