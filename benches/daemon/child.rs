@@ -81,14 +81,14 @@ impl Running {
     }
 
     /// SIGTERM, and its end.
-    pub(crate) fn end(mut self) -> Outcome<()> {
+    pub(crate) async fn end(mut self) -> Outcome<()> {
         Command::new("kill").args(["-TERM", &self.pid().to_string()]).status()?;
         let begun = Instant::now();
         while self.child.try_wait()?.is_none() {
             if begun.elapsed() > PATIENCE {
                 return Err(format!("it does not end: {}", self.words()).into());
             }
-            std::thread::sleep(LOOK_EVERY);
+            tokio::time::sleep(LOOK_EVERY).await;
         }
         Ok(())
     }

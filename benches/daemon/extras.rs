@@ -34,7 +34,7 @@ pub(crate) async fn full_store(bench: &Bench, shelf: &Path, orders: u64) -> Outc
         stock::add(&unfinished, Kind::Complete, orders).await?;
         std::fs::rename(&unfinished, &store)?;
     }
-    bench.daemon(&store, &[]).await?.running.end()?;
+    bench.daemon(&store, &[]).await?.running.end().await?;
     Ok(store)
 }
 
@@ -61,7 +61,7 @@ pub(crate) async fn start(bench: &Bench, sheet: &mut Sheet, name: &str, store: &
         sheet.put("idle/rss", idle);
         sheet.put("idle/threads", machine::status(pid, "Threads"));
     }
-    daemon.running.end()
+    daemon.running.end().await
 }
 
 /// The size of the daemon's program without symbols.

@@ -225,7 +225,7 @@ async fn run(arguments: &Arguments) -> Outcome<()> {
     }
     let report = goals::report(&sheet, &how, &before);
     println!("\n{report}");
-    if arguments.is_smoke() {
+    if arguments.is_smoke() && arguments.only.is_empty() {
         selfcheck::whole(&sheet)?;
     }
     if let Some(path) = &arguments.markdown {

@@ -148,7 +148,7 @@ impl Bench {
                 let slice = Batch { requests: &million.requests, first, count: million.slice };
                 self.notify(sheet, &name, &Target::of(&daemon.running), connections, &slice).await?;
                 // The next round starts on it: it must not have a crash behind it.
-                daemon.running.end()
+                daemon.running.end().await
             }
             Variant::Duplicates => {
                 machine::copy(&self.few, &store)?;
