@@ -7,7 +7,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Layer, fmt};
+use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 use crate::config::LogFormat;
 
@@ -33,6 +33,12 @@ pub enum Kind {
 /// Every metric: kind, name, help. A name that is counted but not listed here fails `tests/tidy.rs`.
 pub const METRICS: &[(Kind, &str, &str)] = &[
     (Kind::Gauge, "auditshield_build_info", "1, labelled with version."),
+    (Kind::Counter, "auditshield_reloads_total", "Times the settings were read again, by outcome."),
+    (
+        Kind::Counter,
+        "auditshield_watchdog_missed_total",
+        "Times the journal's writer or the roster did not answer.",
+    ),
     (Kind::Counter, "auditshield_events_total", "Committed events by kind."),
     (Kind::Counter, "auditshield_asks_refused_total", "Requests refused because too much was under way."),
     (Kind::Gauge, "auditshield_actors_seated", "Orders that have something to do, each in its actor."),
@@ -73,9 +79,12 @@ pub const METRICS: &[(Kind, &str, &str)] = &[
     (Kind::Counter, "auditshield_index_rebuilds_total", "Times the index was made anew."),
 ];
 
+/// Changes the running log's filter.
+static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
+
 /// Starts the log: text on a terminal, JSON otherwise, filtered by `level`. A second call changes nothing.
 pub fn logs(level: &str, format: LogFormat) {
-    let filter: Targets = level.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
+    let (filter, handle) = reload::Layer::new(filter(level));
     let terminal = std::io::stderr().is_terminal();
     let text = match format {
         LogFormat::Auto => terminal,
@@ -88,7 +97,19 @@ pub fn logs(level: &str, format: LogFormat) {
         fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).boxed()
     };
     // Fails only where a log runs already: tests, and a demo that starts a daemon inside itself.
-    let _ = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
+    if tracing_subscriber::registry().with(layer.with_filter(filter)).try_init().is_ok() {
+        // Set once, by the log that runs.
+        let _ = FILTER.set(handle);
+    }
+}
+
+/// From now on the log is filtered by `level`. False where no log of ours runs.
+pub fn refilter(level: &str) -> bool {
+    FILTER.get().is_some_and(|handle| handle.reload(filter(level)).is_ok())
+}
+
+fn filter(level: &str) -> Targets {
+    level.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO))
 }
 
 /// Starts the metrics of this process, once; `handle.render()` is the text of `/metrics`.
@@ -125,6 +146,10 @@ fn describe() {
     }
     // Counted seldom: without a first value a scrape would not show them, and an alert on them would know nothing.
     metrics::counter!("auditshield_asks_refused_total").increment(0);
+    metrics::counter!("auditshield_watchdog_missed_total").increment(0);
+    for outcome in ["applied", "refused"] {
+        metrics::counter!("auditshield_reloads_total", "outcome" => outcome).increment(0);
+    }
     metrics::counter!("auditshield_actor_restarts_total").increment(0);
     metrics::counter!("auditshield_index_rebuilds_total").increment(0);
     metrics::gauge!("auditshield_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);

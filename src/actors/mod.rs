@@ -30,7 +30,7 @@ use crate::domain::payment::Payment;
 use crate::domain::schedule::Policy;
 use crate::domain::values::OrderId;
 use crate::ledger::Ledger;
-use crate::ports::{Clock, Mailer, Provider};
+use crate::ports::{Clock, Current, Mailer, Provider};
 
 pub use witness::{Moment, Witness};
 
@@ -92,7 +92,7 @@ pub struct Parts {
     /// The mail server.
     pub mailer: Arc<dyn Mailer>,
     /// Names and files.
-    pub catalog: Arc<Catalog>,
+    pub catalog: Current<Catalog>,
     /// The merchant's times and counts.
     pub policy: Policy,
     /// The time of day.

@@ -1,5 +1,6 @@
 //! Each section from its texts. A section that is wrong is `None`; why is in the reader.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -73,6 +74,7 @@ pub(super) fn config(reader: &Reader<'_>) -> Option<Config> {
         secret_keys,
         log,
         warnings: Vec::new(),
+        prints: BTreeMap::new(),
     })
 }
 

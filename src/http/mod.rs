@@ -43,7 +43,7 @@ use crate::domain::catalog::Catalog;
 use crate::domain::payment::Payment;
 use crate::domain::values::{OrderId, Timestamp, TransactionId};
 use crate::ledger::Ledger;
-use crate::ports::Clock;
+use crate::ports::{Clock, Current};
 use answer::Problem;
 use call::Call;
 pub use ops::Readiness;
@@ -70,7 +70,7 @@ pub struct Deps {
     /// The ledger, to read.
     pub ledger: Ledger,
     /// What is for sale.
-    pub catalog: Arc<Catalog>,
+    pub catalog: Current<Catalog>,
     /// The time of day.
     pub clock: Clock,
     /// The merchant's site id at CinetPay.

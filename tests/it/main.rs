@@ -23,5 +23,7 @@ mod process_disk;
 mod process_support;
 mod python_token;
 mod seed;
+mod service;
+mod service_reload;
 mod simulator;
 mod support;

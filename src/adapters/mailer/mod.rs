@@ -10,7 +10,7 @@ use self::letter::Stationery;
 use self::smtp::Smtp;
 use super::token::Links;
 use crate::domain::values::{Email, OrderId};
-use crate::ports::{Letter, Mailer, PortFuture, Posted};
+use crate::ports::{Current, Letter, Mailer, PortFuture, Posted};
 
 mod bounded;
 mod folder;
@@ -184,5 +184,13 @@ impl Mailer for Postman {
             metrics::counter!("auditshield_mails_total", "outcome" => outcome).increment(1);
             posted
         })
+    }
+}
+
+/// The postman of the moment: a mail under way is finished by the one that began it.
+impl Mailer for Current<Postman> {
+    fn send(&self, letter: Letter) -> PortFuture<'_, Posted> {
+        let postman = self.now();
+        Box::pin(async move { postman.send(letter).await })
     }
 }
