@@ -158,3 +158,26 @@ async fn ten_restarts_under_load_lose_nothing_and_refuse_nobody() {
     world.wrapper.clear();
     world.verify_journal(&world.path("store")).await;
 }
+
+#[tokio::test]
+async fn a_request_that_comes_after_the_signal_on_an_open_connection_is_answered() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut world = held(&[], &[]).await;
+    world.start().await;
+    let address = world.shop.trim_start_matches("http://").to_owned();
+    let mut open = Vec::new();
+    for _ in 0..20 {
+        open.push(tokio::net::TcpStream::connect(&address).await.unwrap());
+    }
+    // All of them accepted: this later one was answered.
+    assert!(world.is_ready().await);
+    world.signal("-USR1");
+    until_told(&mut world, "STOPPING=1", 1).await;
+    for mut connection in open {
+        let head = "GET /healthz HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n\r\n";
+        connection.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        let read = connection.read_to_string(&mut answer).await;
+        assert!(read.is_ok() && answer.starts_with("HTTP/1.1 200"), "{read:?} {answer}");
+    }
+}
