@@ -46,6 +46,8 @@ pub const METRICS: &[(Kind, &str, &str)] = &[
     (Kind::Gauge, "auditshield_orders_waiting", "Orders that wait for an actor."),
     (Kind::Gauge, "auditshield_orders_benched", "Orders set aside after repeated panics."),
     (Kind::Gauge, "auditshield_ledger_can_commit", "1 while the ledger can commit."),
+    (Kind::Counter, "auditshield_paid_total", "Orders paid, by what told of it: notification or polling."),
+    (Kind::Gauge, "auditshield_paid_unheard", "Orders paid in a row of which no notification told."),
     (Kind::Counter, "auditshield_webhooks_total", "Notifications by outcome."),
     (Kind::Gauge, "auditshield_orders", "Orders by status."),
     (Kind::Gauge, "auditshield_oldest_pending_seconds", "Age of the oldest order without a verdict."),
@@ -147,6 +149,10 @@ fn describe() {
     // Counted seldom: without a first value a scrape would not show them, and an alert on them would know nothing.
     metrics::counter!("auditshield_asks_refused_total").increment(0);
     metrics::counter!("auditshield_watchdog_missed_total").increment(0);
+    metrics::gauge!("auditshield_paid_unheard").set(0.0);
+    for heard in ["notification", "polling"] {
+        metrics::counter!("auditshield_paid_total", "heard" => heard).increment(0);
+    }
     for outcome in ["applied", "refused"] {
         metrics::counter!("auditshield_reloads_total", "outcome" => outcome).increment(0);
     }

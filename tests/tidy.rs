@@ -11,7 +11,21 @@ use auditshield::telemetry::METRICS;
 /// Which modules (first name after `crate::`) a module may name; a longer path allows only what is below it.
 const EDGES: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["app", "adapters::admin_api", "config", "domain", "ledger", "simulator", "telemetry"]),
+    (
+        "cli",
+        &[
+            "app",
+            "adapters::admin_api",
+            "config",
+            "doctor",
+            "domain",
+            "ledger",
+            "ports",
+            "simulator",
+            "telemetry",
+        ],
+    ),
+    ("doctor", &["adapters", "config", "domain", "ledger", "ports"]),
     ("app", &["http", "actors", "ledger", "adapters", "ports", "domain", "simulator", "config", "telemetry"]),
     (
         "http",

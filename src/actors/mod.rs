@@ -14,6 +14,7 @@ mod courier;
 mod errand;
 mod order;
 mod roster;
+mod silence;
 mod verifier;
 mod witness;
 
@@ -107,6 +108,8 @@ struct Shared {
     verify: Arc<Semaphore>,
     open: Arc<Semaphore>,
     deliver: Arc<Semaphore>,
+    /// Orders paid in a row of which no notification told.
+    silence: silence::Silence,
 }
 
 impl Shared {
@@ -116,6 +119,7 @@ impl Shared {
             verify: Arc::new(Semaphore::new(settings.verify_max)),
             open: Arc::new(Semaphore::new(settings.open_max)),
             deliver: Arc::new(Semaphore::new(settings.deliver_max)),
+            silence: silence::Silence::default(),
             parts,
         })
     }

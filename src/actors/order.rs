@@ -291,6 +291,7 @@ impl State {
         failpoint!("paid.before_mail" if events.iter().any(|event| matches!(event, Event::Paid { .. })));
         for event in &events {
             log(order, event);
+            self.shared.silence.see(event, !next.notices.is_empty());
         }
         self.payment = Some(Arc::new(next));
         Ok(Ok(true))

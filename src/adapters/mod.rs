@@ -6,8 +6,10 @@
 pub mod admin_api;
 pub mod browser;
 pub mod cinetpay;
+pub mod dns;
 pub mod keyed_hash;
 pub mod limits;
 pub mod mailer;
+pub mod outside;
 pub mod systemd;
 pub mod token;

@@ -10,6 +10,7 @@ use super::{Error, Metrics};
 use crate::actors::{Orders, Parts, Settings};
 use crate::adapters::cinetpay::client::{self, Client};
 use crate::adapters::cinetpay::signature::{Rejection, Verifier};
+use crate::adapters::cinetpay::trial;
 use crate::adapters::keyed_hash::KeyedHash;
 use crate::adapters::limits::{ClientLimiter, client_ip};
 use crate::adapters::mailer::{self, Postman};
@@ -68,34 +69,8 @@ pub(super) fn parts(config: &Config, ledger: Ledger, clock: Clock, live: &Live) 
 
 /// The postman of these settings; links begin with `public_url`.
 pub(super) fn postman(config: &Config, links: &Arc<Links>) -> Result<Postman, Error> {
-    Postman::new(mail_settings(config), Arc::clone(links)).map_err(|why| Error::Adapter(why.to_string()))
-}
-
-fn mail_settings(config: &Config) -> mailer::Settings {
-    let route = match &config.mail.route {
-        config::Route::File(folder) => mailer::Route::File(folder.clone()),
-        config::Route::Smtp(server) => mailer::Route::Smtp(mailer::SmtpServer {
-            host: server.host.clone(),
-            port: server.port,
-            tls: match server.tls {
-                config::Tls::None => mailer::Tls::None,
-                config::Tls::Opportunistic => mailer::Tls::Opportunistic,
-                config::Tls::StartTls => mailer::Tls::Required,
-                config::Tls::Implicit => mailer::Tls::Implicit,
-            },
-            login: server.login.as_ref().map(|(user, password)| (user.clone(), password.expose().to_owned())),
-            authorities: config.mail.authorities.as_ref().map(|own| own.pem.clone()),
-        }),
-    };
-    mailer::Settings {
-        route,
-        from: config.mail.from.clone(),
-        from_name: config.mail.from_name.expose().to_owned(),
-        reply_to: config.mail.reply_to.clone(),
-        public_url: config.server.public_url.clone(),
-        timeout: config.mail.timeout,
-        connections_max: config.mail.connections_max,
-    }
+    Postman::new(mailer::Settings::from(config), Arc::clone(links))
+        .map_err(|why| Error::Adapter(why.to_string()))
 }
 
 /// What SIGHUP replaces.
@@ -235,9 +210,11 @@ fn seals(config: &Config, links: Arc<Links>, clock: Clock) -> Seals {
                 Rejection::Unreadable => Unheard::Form,
             })?;
             let text = |name| String::from_utf8_lossy(verified.field(name)).into_owned();
+            let transaction = text("cpm_trans_id");
             Ok(Heard {
                 site_id: text("cpm_site_id"),
-                transaction: TransactionId::parse(&text("cpm_trans_id")).ok(),
+                transaction: TransactionId::parse(&transaction).ok(),
+                trial: trial::number(&transaction).map(ToOwned::to_owned),
                 digest: verified.digest(),
             })
         }),

@@ -31,6 +31,7 @@ use crate::domain::schedule::Policy;
 pub use authority::Authorities;
 pub use mail::{Mail, Route, SmtpServer, Tls};
 pub use problem::{Problem, Problems};
+pub use rules::is_local;
 pub use secret::Secret;
 pub use sources::{DEFAULTS, FILE_DEFAULT, Given, keys, name_of};
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
 use warp::http::StatusCode;
 use warp::http::header::HeaderName;
 use warp::reply::Response;
@@ -31,6 +32,7 @@ pub(crate) async fn hear(site: &Arc<Site>, mut call: Call) -> Response {
         _ => None,
     };
     match (site.deps.seals.notice)(&body, token) {
+        Ok(heard) if heard.trial.is_some() => tried(site, &call, &body, heard),
         Ok(heard) => notify(site, &call, heard).await,
         Err(why) => refuse(site, &call, why),
     }
@@ -57,6 +59,21 @@ fn refuse(site: &Site, call: &Call, why: Unheard) -> Response {
         Unheard::Form => Problem::bad_request("Le formulaire est illisible.", "The form is unreadable."),
     };
     problem.answer(call)
+}
+
+/// A notification of `auditshield doctor`: it carries our secret's signature, belongs to no order, and is answered with
+/// what arrived here, so that whoever stands in between and rewrites or hides something is found out. The hash shows
+/// that this daemon answered, and no page on the way.
+fn tried(site: &Site, call: &Call, body: &[u8], heard: Heard) -> Response {
+    count("trial");
+    let client = call.peer.map(|peer| (site.deps.gates.client)(&call.headers, peer.0.ip()));
+    let seen = json!({
+        "trial": heard.trial,
+        "site": heard.site_id == site.deps.site_id,
+        "body_hash": (site.deps.seals.hash)(body),
+        "client": client,
+    });
+    answer::json(StatusCode::OK, &seen)
 }
 
 async fn notify(site: &Site, call: &Call, heard: Heard) -> Response {

@@ -112,6 +112,8 @@ pub struct Heard {
     pub transaction: Option<TransactionId>,
     /// The verified signature.
     pub digest: [u8; 32],
+    /// The number of a trial by `auditshield doctor`, if it is one.
+    pub trial: Option<String>,
 }
 
 /// Why a notification is not believed.

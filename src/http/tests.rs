@@ -94,6 +94,7 @@ fn seals() -> Seals {
                     site_id: site.to_owned(),
                     transaction: TransactionId::parse(transaction).ok(),
                     digest: [7; 32],
+                    trial: None,
                 }),
                 Some(_) => Err(Unheard::Signature),
             }

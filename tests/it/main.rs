@@ -10,6 +10,8 @@ mod damage_index;
 mod disk_faults;
 mod disk_mounts;
 mod disk_tools;
+mod doctor;
+mod doctor_fakes;
 mod faults;
 mod golden;
 mod hostile;
