@@ -178,7 +178,8 @@ mod tests {
     fn answers() {
         let asked = question(7, "example.ci").unwrap();
         let two: &[(u16, &[u8])] = &[(TXT, b"\x03v=s\x02pf"), (5, b"\x00"), (TXT, b"\x01x")];
-        let cases: &[(&str, Vec<u8>, Result<Vec<String>, DnsError>)] = &[
+        type Case = (&'static str, Vec<u8>, Result<Vec<String>, DnsError>);
+        let cases: &[Case] = &[
             ("two", answer(&asked, [0x81, 0x80], two), Ok(vec!["v=spf".into(), "x".into()])),
             ("no such name", answer(&asked, [0x81, 0x83], &[]), Ok(vec![])),
             ("servfail", answer(&asked, [0x81, 0x82], &[]), Err(DnsError::Refused(2))),
