@@ -49,6 +49,8 @@ pub const METRICS: &[(Kind, &str, &str)] = &[
     (Kind::Counter, "auditshield_paid_total", "Orders paid, by what told of it: notification or polling."),
     (Kind::Gauge, "auditshield_paid_unheard", "Orders paid in a row of which no notification told."),
     (Kind::Counter, "auditshield_webhooks_total", "Notifications by outcome."),
+    (Kind::Counter, "auditshield_spool_total", "Notifications read from the spool, by outcome."),
+    (Kind::Gauge, "auditshield_spool_waiting", "Notifications in the spool."),
     (Kind::Gauge, "auditshield_orders", "Orders by status."),
     (Kind::Gauge, "auditshield_oldest_pending_seconds", "Age of the oldest order without a verdict."),
     (Kind::Counter, "auditshield_checks_total", "Checks at CinetPay by verdict."),

@@ -4,6 +4,7 @@ mod demo;
 mod demo_once;
 mod reload;
 mod sockets;
+mod spool;
 mod watchdog;
 mod wiring;
 
@@ -155,6 +156,9 @@ impl Daemon {
             manner("admin"),
             stop.clone(),
         ));
+        if let Some(folder) = &config.spool {
+            tasks.spawn(spool::ingest(folder.clone(), Arc::clone(&deps), stop.clone()));
+        }
         tasks.spawn(
             live.limiters.clone().housekeeping(Duration::from_secs(HOUSEKEEPING_SECONDS), stop.clone()),
         );

@@ -47,6 +47,8 @@ pub struct Config {
     pub store: Store,
     /// Free bytes on the store's disk below which no orders are taken; 0 = no limit.
     pub free_bytes_min: u64,
+    /// Where notifications wait that came while the daemon was down.
+    pub spool: Option<PathBuf>,
     /// What is for sale.
     pub catalog: CatalogFile,
     /// The mail server.

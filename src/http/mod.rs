@@ -46,6 +46,7 @@ use crate::ledger::Ledger;
 use crate::ports::{Clock, Current};
 use answer::Problem;
 use call::Call;
+pub use callback::{Ingested, ingest};
 pub use ops::Readiness;
 
 /// A rate limit: `Err` holds the seconds until the client may try again.

@@ -7,6 +7,7 @@ appended to the file NOTIFIED, a line for each word. SIGUSR1: restart, the next 
 ended. SIGHUP goes to the daemon. SIGTERM: the daemon's end is ours.
 """
 
+import ctypes
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ import threading
 
 FIRST = 3
 NAMES = "public:admin"
+PR_SET_PDEATHSIG = 1
 
 
 def listening(address):
@@ -36,6 +38,8 @@ def launch(held, command):
     pid = os.fork()
     if pid:
         return pid
+    # A test that fails kills the holder: its daemon must not outlive it.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     # High first: a socket may sit on the number that another one is to have.
     aside = [os.dup2(one.fileno(), 200 + index) for index, one in enumerate(held)]
     for index, one in enumerate(aside):

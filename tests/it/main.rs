@@ -5,6 +5,7 @@
 
 mod cinetpay_client;
 mod contract;
+mod cpanel;
 mod damage;
 mod damage_index;
 mod disk_faults;
