@@ -53,6 +53,16 @@ pub const METRICS: &[(Kind, &str, &str)] = &[
     (Kind::Gauge, "auditshield_spool_waiting", "Notifications in the spool."),
     (Kind::Gauge, "auditshield_orders", "Orders by status."),
     (Kind::Gauge, "auditshield_oldest_pending_seconds", "Age of the oldest order without a verdict."),
+    (
+        Kind::Gauge,
+        "auditshield_oldest_undelivered_seconds",
+        "How long the oldest paid order has waited for its mail to be taken.",
+    ),
+    (
+        Kind::Gauge,
+        "auditshield_oldest_unverified_seconds",
+        "Age of the oldest order with a notification and without a verdict.",
+    ),
     (Kind::Counter, "auditshield_checks_total", "Checks at CinetPay by verdict."),
     (Kind::Seconds, "auditshield_check_seconds", "How long a check took."),
     (Kind::Counter, "auditshield_inits_total", "Payment pages asked for, by outcome."),
@@ -80,11 +90,26 @@ pub const METRICS: &[(Kind, &str, &str)] = &[
     (Kind::Gauge, "auditshield_journal_healthy", "1 while the journal can commit."),
     (Kind::Gauge, "auditshield_index_lag", "Journal lines not yet in the index."),
     (Kind::Gauge, "auditshield_store_free_bytes", "Free room on the store's disk."),
+    (Kind::Gauge, "auditshield_store_size_bytes", "Size of the store's disk."),
     (Kind::Counter, "auditshield_index_rebuilds_total", "Times the index was made anew."),
 ];
 
 /// Changes the running log's filter.
 static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
+
+/// Series that alerts compare with their own past. One that first appears at 1 has no past, and its alert would not see
+/// that first time: so they begin at 0.
+const FROM_ZERO: &[(&str, &str, &[&str])] = &[
+    ("auditshield_reloads_total", "outcome", &["applied", "refused"]),
+    ("auditshield_paid_total", "heard", &["notification", "polling"]),
+    ("auditshield_journal_commits_total", "outcome", &["ok", "no_room", "io", "fatal"]),
+    ("auditshield_mails_total", "outcome", &["accepted", "refused", "unavailable"]),
+    (
+        "auditshield_webhooks_total",
+        "outcome",
+        &["accepted", "duplicate", "forged", "unsigned", "unavailable"],
+    ),
+];
 
 /// Starts the log: text on a terminal, JSON otherwise, filtered by `level`. A second call changes nothing.
 pub fn logs(level: &str, format: LogFormat) {
@@ -152,11 +177,11 @@ fn describe() {
     metrics::counter!("auditshield_asks_refused_total").increment(0);
     metrics::counter!("auditshield_watchdog_missed_total").increment(0);
     metrics::gauge!("auditshield_paid_unheard").set(0.0);
-    for heard in ["notification", "polling"] {
-        metrics::counter!("auditshield_paid_total", "heard" => heard).increment(0);
-    }
-    for outcome in ["applied", "refused"] {
-        metrics::counter!("auditshield_reloads_total", "outcome" => outcome).increment(0);
+    metrics::gauge!("auditshield_orders_benched").set(0.0);
+    for (name, label, values) in FROM_ZERO {
+        for value in *values {
+            metrics::counter!(*name, *label => *value).increment(0);
+        }
     }
     metrics::counter!("auditshield_actor_restarts_total").increment(0);
     metrics::counter!("auditshield_index_rebuilds_total").increment(0);

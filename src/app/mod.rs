@@ -1,5 +1,6 @@
 //! The only place that knows everything: build, run, drain.
 
+mod ages;
 mod demo;
 mod demo_once;
 mod reload;
@@ -156,6 +157,7 @@ impl Daemon {
             manner("admin"),
             stop.clone(),
         ));
+        tasks.spawn(ages::watch(ledger.clone(), folder.clone(), deps.clock.clone(), stop.clone()));
         if let Some(folder) = &config.spool {
             tasks.spawn(spool::ingest(folder.clone(), Arc::clone(&deps), stop.clone()));
         }

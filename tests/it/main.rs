@@ -24,6 +24,7 @@ mod orders;
 mod process;
 mod process_disk;
 mod process_support;
+mod prometheus;
 mod proxy;
 mod python_token;
 mod seed;
