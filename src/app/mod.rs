@@ -112,15 +112,7 @@ impl Daemon {
         metrics: Metrics,
     ) -> Result<Self, Error> {
         let Store::Sled(folder) = &config.store;
-        let ledger = Ledger::open(OpenOptions::new(folder, |why| {
-            tracing::error!(why, "the journal's disk failed; ending, to start again from what is durable");
-            // Nothing may be assumed after a failed sync, and nothing more may be acknowledged.
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "a failed sync: a drain would acknowledge what may be lost"
-            )]
-            std::process::exit(1);
-        }))?;
+        let ledger = open(folder)?;
         let (public, admin) = (listeners.public.local_addr()?, listeners.admin.local_addr()?);
         let links = wiring::links(&config);
         let live = wiring::Live::new(&config, &links)?;
@@ -204,6 +196,19 @@ impl Daemon {
         tracing::info!(quiet, "stopped");
         if asked { Ok(()) } else { Err(Error::Ended) }
     }
+}
+
+/// Opens the ledger. A disk that fails later ends the process.
+fn open(folder: &std::path::Path) -> Result<Ledger, OpenError> {
+    Ledger::open(OpenOptions::new(folder, |why| {
+        tracing::error!(why, "the journal's disk failed; ending, to start again from what is durable");
+        // Nothing may be assumed after a failed sync, and nothing more may be acknowledged.
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a failed sync: a drain would acknowledge what may be lost"
+        )]
+        std::process::exit(1);
+    }))
 }
 
 /// `auditshield serve`: runs until SIGTERM or SIGINT, reloads at SIGHUP. `given` is where `config` came from.
