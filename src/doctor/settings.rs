@@ -13,6 +13,20 @@ const CINETPAY_HOST: &str = "cinetpay.com";
 /// Folders that a web server usually hands out.
 const WEB_ROOTS: [&str; 6] = ["/var/www/", "/public_html/", "/htdocs/", "/httpdocs/", "/www/", "/wwwroot/"];
 
+/// Keys and variables whose value is a secret.
+const SECRET_KEYS: [&str; 8] = [
+    "secret_key",
+    "token",
+    "api_key",
+    "webhook_secret",
+    "AUDITSHIELD_SECRET_KEY",
+    "AUDITSHIELD_ADMIN__TOKEN",
+    "CINETPAY_API_KEY",
+    "CINETPAY_WEBHOOK_SECRET",
+];
+/// Those whose value holds one when it names a user.
+const MAIL_KEYS: [&str; 2] = ["url", "AUDITSHIELD_MAIL__URL"];
+
 pub(super) fn examine(patient: &Patient) -> Vec<Finding> {
     let mut findings = vec![environment(patient)];
     findings.extend(keys(patient));
@@ -100,11 +114,15 @@ fn keys(patient: &Patient) -> Vec<Finding> {
 /// Files with secrets in them.
 fn modes(patient: &Patient) -> Vec<Finding> {
     let given = &patient.given;
-    let named = given.env.iter().filter(|(name, _)| name.ends_with("_FILE"));
-    let mut files: Vec<PathBuf> = named.map(|(_, path)| PathBuf::from(path)).collect();
-    files.extend(given.env_file.clone());
-    files.extend(given.file.clone().or_else(|| given.look_for_file.then(|| PathBuf::from(FILE_DEFAULT))));
-    let mut findings: Vec<Finding> = files.iter().filter_map(|path| open_to_others(path)).collect();
+    let secrets = given.env.iter().filter(|(name, _)| name.ends_with("_FILE"));
+    let secrets = secrets.map(|(_, path)| PathBuf::from(path));
+    let default = || given.look_for_file.then(|| PathBuf::from(FILE_DEFAULT));
+    let settings = given.env_file.clone().into_iter().chain(given.file.clone().or_else(default));
+    // A file of settings is nobody's secret until one is written into it.
+    let settings =
+        settings.filter(|path| std::fs::read_to_string(path).is_ok_and(|text| holds_secret(&text)));
+    let mut findings: Vec<Finding> =
+        secrets.chain(settings).filter_map(|path| open_to_others(&path)).collect();
     if findings.is_empty() {
         findings.push(Finding::good(
             "secret-files",
@@ -120,12 +138,6 @@ fn open_to_others(path: &Path) -> Option<Finding> {
     if mode & OTHERS == 0 {
         return None;
     }
-    // The shipped configuration file is public knowledge until someone writes a secret into it.
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let is_toml = path.extension().is_some_and(|extension| extension == "toml");
-    if is_toml && !holds_secret(&text) {
-        return None;
-    }
     let shown = path.display();
     Some(Finding::failure(
         "secret-files",
@@ -134,13 +146,13 @@ fn open_to_others(path: &Path) -> Option<Finding> {
     ))
 }
 
-/// Whether a key that is a secret has a value in this TOML text.
+/// Whether a secret has a value in this text, TOML or dotenv.
 fn holds_secret(text: &str) -> bool {
     let secret = |line: &str| {
-        let (key, value) = line.split_once('=').unwrap_or_default();
-        let names = ["secret_key", "token", "api_key", "webhook_secret"];
-        let mail = key.trim() == "url" && value.contains('@');
-        (names.contains(&key.trim()) || mail) && !matches!(value.trim(), "" | "\"\"" | "''")
+        let (key, value) = line.trim().trim_start_matches("export ").split_once('=').unwrap_or_default();
+        let (key, value) = (key.trim(), value.trim());
+        let mail = MAIL_KEYS.contains(&key) && value.contains('@');
+        (SECRET_KEYS.contains(&key) || mail) && !matches!(value, "" | "\"\"" | "''")
     };
     text.lines().any(secret)
 }

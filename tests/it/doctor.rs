@@ -121,26 +121,30 @@ async fn keys_environments_and_addresses() {
 #[tokio::test]
 async fn files_with_secrets_and_files_for_sale() {
     let world = World::new(&[]).await;
-    let env_file = world.path("env");
-    let toml = world.path("settings.toml");
-    std::fs::write(&env_file, "AUDITSHIELD_LOG=info\n").unwrap();
-    for (mode, text, want) in [
-        (0o600, "secret_key = \"0123456789\"\n", Good),
-        (0o644, "secret_key = \"\"\n[server]\nlisten = \"127.0.0.1:0\"\n", Good),
-        (0o644, "secret_key = \"0123456789\"\n", Failure),
-        (0o640, "[mail]\nurl = \"smtp://user:password@host\"\n", Failure),
+    let (named, dotenv, toml) = (world.path("named"), world.path("env"), world.path("settings.toml"));
+    std::fs::write(&named, "0123456789").unwrap();
+    std::fs::set_permissions(&named, PermissionsExt::from_mode(0o600)).unwrap();
+    let variable = named.display().to_string();
+    for (path, mode, text, want) in [
+        (&toml, 0o600, "secret_key = \"0123456789\"\n", Good),
+        (&toml, 0o644, "secret_key = \"\"\n[server]\nlisten = \"127.0.0.1:0\"\n", Good),
+        (&toml, 0o644, "secret_key = \"0123456789\"\n", Failure),
+        (&toml, 0o640, "[mail]\nurl = \"smtp://user:password@host\"\n", Failure),
+        (&dotenv, 0o644, "AUDITSHIELD_LOG=info\nCINETPAY_API_KEY=\n", Good),
+        (&dotenv, 0o644, "AUDITSHIELD_LOG=info\nexport CINETPAY_API_KEY=0123456789\n", Failure),
+        (&dotenv, 0o604, "AUDITSHIELD_MAIL__URL=smtp://user:password@host\n", Failure),
+        (&dotenv, 0o600, "CINETPAY_API_KEY=0123456789\n", Good),
+        (&named, 0o600, "0123456789", Good),
+        (&named, 0o644, "0123456789", Failure),
     ] {
-        std::fs::write(&toml, text).unwrap();
-        std::fs::set_permissions(&toml, PermissionsExt::from_mode(mode)).unwrap();
-        std::fs::set_permissions(&env_file, PermissionsExt::from_mode(0o600)).unwrap();
-        let mut examination = Examination::of(&world, &[]);
-        (examination.patient.given.file, examination.patient.given.env_file) =
-            (Some(toml.clone()), Some(env_file.clone()));
+        std::fs::write(path, text).unwrap();
+        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+        let mut examination = Examination::of(&world, &[("AUDITSHIELD_SECRET_KEY_FILE", &variable)]);
+        let given = &mut examination.patient.given;
+        (given.file, given.env_file) = (Some(toml.clone()), Some(dotenv.clone()));
         let (severity, said) = examination.says("secret-files").await;
         assert_eq!(severity, want, "{mode:o} {text}: {said}");
-        std::fs::set_permissions(&env_file, PermissionsExt::from_mode(0o644)).unwrap();
-        let (severity, said) = examination.says("secret-files").await;
-        assert_eq!(severity, Failure, "an env file that everybody may read: {said}");
+        std::fs::set_permissions(path, PermissionsExt::from_mode(0o600)).unwrap();
     }
     let web_root = world.path("public_html");
     std::fs::create_dir(&web_root).unwrap();
