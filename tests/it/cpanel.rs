@@ -203,3 +203,49 @@ async fn two_hundred_is_answered_after_the_syncs() {
     // Head and body of the answer may go in one piece or in two.
     assert!(calls.starts_with(&["fsync", "rename", "fsync", "sendto"]), "{trace}");
 }
+
+#[tokio::test]
+async fn a_full_disk_leaves_the_spool_as_it_is() {
+    use base64::Engine;
+    let mut world = world().await;
+    world.start().await;
+    let mut orders = Vec::new();
+    for _ in 0..3 {
+        orders.push(world.buy().await);
+    }
+    world.term();
+    assert_eq!(world.end().await.code(), Some(0));
+    std::fs::create_dir(spool(&world)).unwrap();
+    for (number, order) in orders.iter().enumerate() {
+        world.cinetpay.approve(order).unwrap();
+        let (form, token) = notice(order);
+        let body = base64::engine::general_purpose::STANDARD.encode(form);
+        let kept = json!({"v": 1, "x_token": token, "body": body}).to_string();
+        std::fs::write(spool(&world).join(format!("{number}.json")), kept).unwrap();
+    }
+    let journal = world.path(&format!("store/journal/{:020}.jsonl", 1)).display().to_string();
+    let full = [
+        "strace",
+        "-D",
+        "-f",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-P",
+        &journal,
+        "-e",
+        "inject=pwrite64:error=ENOSPC",
+    ];
+    world.wrapper = full.map(ToOwned::to_owned).to_vec();
+    world.spawn();
+    until("nothing was tried", || world.said().matches("could not be committed").count() >= 2).await;
+    assert_eq!(files(&spool(&world)).len(), 3, "{}", world.said());
+    assert!(files(&spool(&world).join("refused")).is_empty());
+    world.kill();
+    world.wrapper.clear();
+    world.start().await;
+    for order in &orders {
+        world.until(order, "DELIVERED").await;
+    }
+    until("the spool is not emptied", || files(&spool(&world)).is_empty()).await;
+}
