@@ -1,8 +1,9 @@
-//! The two boundaries to the network. Everything else in the program is concrete.
+//! The two boundaries to the network, the clock, and what may be replaced while the daemon runs. Everything else in the
+//! program is concrete.
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::domain::input::Verdict;
 use crate::domain::payment::Link;
@@ -128,5 +129,35 @@ impl Clock {
 impl std::fmt::Debug for Clock {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Clock")
+    }
+}
+
+/// A part of the program that a reload replaces as a whole: whoever took it before goes on with the old one.
+pub struct Current<T>(Arc<RwLock<Arc<T>>>);
+
+impl<T> Current<T> {
+    /// The first one.
+    pub fn new(first: T) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(first))))
+    }
+    /// The one of now. Take it once for one piece of work, so that the work sees one of them.
+    pub fn now(&self) -> Arc<T> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+    /// From now on this one.
+    pub fn replace(&self, next: T) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+    }
+}
+
+impl<T> Clone for Current<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> std::fmt::Debug for Current<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Current")
     }
 }

@@ -7,7 +7,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Layer, fmt};
+use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 use crate::config::LogFormat;
 
@@ -33,6 +33,12 @@ pub enum Kind {
 /// Every metric: kind, name, help. A name that is counted but not listed here fails `tests/tidy.rs`.
 pub const METRICS: &[(Kind, &str, &str)] = &[
     (Kind::Gauge, "auditshield_build_info", "1, labelled with version."),
+    (Kind::Counter, "auditshield_reloads_total", "Times the settings were read again, by outcome."),
+    (
+        Kind::Counter,
+        "auditshield_watchdog_missed_total",
+        "Times the journal's writer or the roster did not answer.",
+    ),
     (Kind::Counter, "auditshield_events_total", "Committed events by kind."),
     (Kind::Counter, "auditshield_asks_refused_total", "Requests refused because too much was under way."),
     (Kind::Gauge, "auditshield_actors_seated", "Orders that have something to do, each in its actor."),
@@ -40,9 +46,23 @@ pub const METRICS: &[(Kind, &str, &str)] = &[
     (Kind::Gauge, "auditshield_orders_waiting", "Orders that wait for an actor."),
     (Kind::Gauge, "auditshield_orders_benched", "Orders set aside after repeated panics."),
     (Kind::Gauge, "auditshield_ledger_can_commit", "1 while the ledger can commit."),
+    (Kind::Counter, "auditshield_paid_total", "Orders paid, by what told of it: notification or polling."),
+    (Kind::Gauge, "auditshield_paid_unheard", "Orders paid in a row of which no notification told."),
     (Kind::Counter, "auditshield_webhooks_total", "Notifications by outcome."),
+    (Kind::Counter, "auditshield_spool_total", "Notifications read from the spool, by outcome."),
+    (Kind::Gauge, "auditshield_spool_waiting", "Notifications in the spool."),
     (Kind::Gauge, "auditshield_orders", "Orders by status."),
     (Kind::Gauge, "auditshield_oldest_pending_seconds", "Age of the oldest order without a verdict."),
+    (
+        Kind::Gauge,
+        "auditshield_oldest_undelivered_seconds",
+        "How long the oldest paid order has waited for its mail to be taken.",
+    ),
+    (
+        Kind::Gauge,
+        "auditshield_oldest_unverified_seconds",
+        "Age of the oldest order with a notification and without a verdict.",
+    ),
     (Kind::Counter, "auditshield_checks_total", "Checks at CinetPay by verdict."),
     (Kind::Seconds, "auditshield_check_seconds", "How long a check took."),
     (Kind::Counter, "auditshield_inits_total", "Payment pages asked for, by outcome."),
@@ -70,12 +90,30 @@ pub const METRICS: &[(Kind, &str, &str)] = &[
     (Kind::Gauge, "auditshield_journal_healthy", "1 while the journal can commit."),
     (Kind::Gauge, "auditshield_index_lag", "Journal lines not yet in the index."),
     (Kind::Gauge, "auditshield_store_free_bytes", "Free room on the store's disk."),
+    (Kind::Gauge, "auditshield_store_size_bytes", "Size of the store's disk."),
     (Kind::Counter, "auditshield_index_rebuilds_total", "Times the index was made anew."),
+];
+
+/// Changes the running log's filter.
+static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
+
+/// Series that alerts compare with their own past. One that first appears at 1 has no past, and its alert would not see
+/// that first time: so they begin at 0.
+const FROM_ZERO: &[(&str, &str, &[&str])] = &[
+    ("auditshield_reloads_total", "outcome", &["applied", "refused"]),
+    ("auditshield_paid_total", "heard", &["notification", "polling"]),
+    ("auditshield_journal_commits_total", "outcome", &["ok", "no_room", "io", "fatal"]),
+    ("auditshield_mails_total", "outcome", &["accepted", "refused", "unavailable"]),
+    (
+        "auditshield_webhooks_total",
+        "outcome",
+        &["accepted", "duplicate", "forged", "unsigned", "unavailable"],
+    ),
 ];
 
 /// Starts the log: text on a terminal, JSON otherwise, filtered by `level`. A second call changes nothing.
 pub fn logs(level: &str, format: LogFormat) {
-    let filter: Targets = level.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
+    let (filter, handle) = reload::Layer::new(filter(level));
     let terminal = std::io::stderr().is_terminal();
     let text = match format {
         LogFormat::Auto => terminal,
@@ -88,7 +126,19 @@ pub fn logs(level: &str, format: LogFormat) {
         fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).boxed()
     };
     // Fails only where a log runs already: tests, and a demo that starts a daemon inside itself.
-    let _ = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
+    if tracing_subscriber::registry().with(layer.with_filter(filter)).try_init().is_ok() {
+        // Set once, by the log that runs.
+        let _ = FILTER.set(handle);
+    }
+}
+
+/// From now on the log is filtered by `level`. False where no log of ours runs.
+pub fn refilter(level: &str) -> bool {
+    FILTER.get().is_some_and(|handle| handle.reload(filter(level)).is_ok())
+}
+
+fn filter(level: &str) -> Targets {
+    level.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO))
 }
 
 /// Starts the metrics of this process, once; `handle.render()` is the text of `/metrics`.
@@ -125,6 +175,14 @@ fn describe() {
     }
     // Counted seldom: without a first value a scrape would not show them, and an alert on them would know nothing.
     metrics::counter!("auditshield_asks_refused_total").increment(0);
+    metrics::counter!("auditshield_watchdog_missed_total").increment(0);
+    metrics::gauge!("auditshield_paid_unheard").set(0.0);
+    metrics::gauge!("auditshield_orders_benched").set(0.0);
+    for (name, label, values) in FROM_ZERO {
+        for value in *values {
+            metrics::counter!(*name, *label => *value).increment(0);
+        }
+    }
     metrics::counter!("auditshield_actor_restarts_total").increment(0);
     metrics::counter!("auditshield_index_rebuilds_total").increment(0);
     metrics::gauge!("auditshield_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);

@@ -11,7 +11,21 @@ use auditshield::telemetry::METRICS;
 /// Which modules (first name after `crate::`) a module may name; a longer path allows only what is below it.
 const EDGES: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["app", "adapters::admin_api", "config", "domain", "ledger", "simulator", "telemetry"]),
+    (
+        "cli",
+        &[
+            "app",
+            "adapters::admin_api",
+            "config",
+            "doctor",
+            "domain",
+            "ledger",
+            "ports",
+            "simulator",
+            "telemetry",
+        ],
+    ),
+    ("doctor", &["adapters", "config", "domain", "ledger", "ports"]),
     ("app", &["http", "actors", "ledger", "adapters", "ports", "domain", "simulator", "config", "telemetry"]),
     (
         "http",
@@ -53,6 +67,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("hmac", &["adapters/", "simulator/sign.rs"]),
     ("sha2", &["adapters/", "ledger/", "simulator/sign.rs"]),
     ("governor", &["adapters/"]),
+    ("listenfd", &["adapters/"]),
     ("askama", &["http/", "adapters/"]),
     ("clap", &["cli/", "simulator/settings.rs"]),
     ("comfy_table", &["cli/"]),

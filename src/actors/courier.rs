@@ -10,7 +10,8 @@ use crate::ports::{Letter, Posted};
 
 /// Sends the mail of `sale`.
 pub(super) fn deliver(shared: Arc<Shared>, payment: &Payment, sale: &Sale) -> Errand {
-    let found = shared.parts.catalog.find(&payment.product, &payment.tier);
+    let catalog = shared.parts.catalog.now();
+    let found = catalog.find(&payment.product, &payment.tier);
     let (product, tier) = match found {
         Some((product, tier)) => (product.name.clone(), tier.name.clone()),
         // A product that left the catalogue was still sold: its slug is better than no mail.

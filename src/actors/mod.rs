@@ -15,6 +15,7 @@ mod errand;
 mod order;
 mod recent;
 mod roster;
+mod silence;
 mod verifier;
 mod witness;
 
@@ -31,7 +32,7 @@ use crate::domain::payment::Payment;
 use crate::domain::schedule::Policy;
 use crate::domain::values::OrderId;
 use crate::ledger::Ledger;
-use crate::ports::{Clock, Mailer, Provider};
+use crate::ports::{Clock, Current, Mailer, Provider};
 
 use recent::Recent;
 pub use witness::{Moment, Witness};
@@ -94,7 +95,7 @@ pub struct Parts {
     /// The mail server.
     pub mailer: Arc<dyn Mailer>,
     /// Names and files.
-    pub catalog: Arc<Catalog>,
+    pub catalog: Current<Catalog>,
     /// The merchant's times and counts.
     pub policy: Policy,
     /// The time of day.
@@ -109,6 +110,8 @@ struct Shared {
     verify: Arc<Semaphore>,
     open: Arc<Semaphore>,
     deliver: Arc<Semaphore>,
+    /// Orders paid in a row of which no notification told.
+    silence: silence::Silence,
 }
 
 impl Shared {
@@ -118,6 +121,7 @@ impl Shared {
             verify: Arc::new(Semaphore::new(settings.verify_max)),
             open: Arc::new(Semaphore::new(settings.open_max)),
             deliver: Arc::new(Semaphore::new(settings.deliver_max)),
+            silence: silence::Silence::default(),
             parts,
         })
     }

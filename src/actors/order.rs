@@ -296,6 +296,7 @@ impl State {
         failpoint!("paid.before_mail" if events.iter().any(|event| matches!(event, Event::Paid { .. })));
         for event in &events {
             log(order, event);
+            self.shared.silence.see(event, !standing.payment().notices.is_empty());
         }
         self.standing = Some(standing);
         Ok(Ok(true))

@@ -109,7 +109,7 @@ async fn stage(world: World, settings: Settings) -> Stage {
         ledger,
         provider: world.clone(),
         mailer: world.clone(),
-        catalog: Arc::default(),
+        catalog: crate::ports::Current::new(crate::domain::catalog::Catalog::default()),
         policy: Policy::default(),
         clock: Clock::system(),
         settings: settings.clone(),

@@ -65,7 +65,8 @@ pub(super) fn open(shared: Arc<Shared>, payment: Arc<Payment>, ask_first: bool) 
 
 async fn open_now(shared: &Shared, payment: &Payment, attempt: Attempt) -> Report {
     let parts = &shared.parts;
-    let description = match parts.catalog.find(&payment.product, &payment.tier) {
+    let catalog = parts.catalog.now();
+    let description = match catalog.find(&payment.product, &payment.tier) {
         Some((product, tier)) => format!("{} - {}", product.name, tier.name),
         None => payment.product.clone(),
     };

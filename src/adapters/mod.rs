@@ -1,12 +1,15 @@
-//! The outside world's protocols: CinetPay, mail, link tokens and rate limits.
+//! The outside world's protocols: CinetPay, mail, link tokens, rate limits and the service manager.
 //!
 //! Membership test: it speaks a format or protocol someone else defined. Only this folder names
-//! reqwest, lettre, hmac and governor.
+//! reqwest, lettre, hmac, governor and listenfd.
 
 pub mod admin_api;
 pub mod browser;
 pub mod cinetpay;
+pub mod dns;
 pub mod keyed_hash;
 pub mod limits;
 pub mod mailer;
+pub mod outside;
+pub mod systemd;
 pub mod token;

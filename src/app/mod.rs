@@ -1,24 +1,34 @@
 //! The only place that knows everything: build, run, drain.
 
+mod ages;
 mod demo;
 mod demo_once;
+mod reload;
+mod sockets;
+mod spool;
+mod watchdog;
 mod wiring;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::signal::{
+    self,
+    unix::{Signal, SignalKind},
+};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::actors::{Orders, Running};
-use crate::config::{Config, Store};
+use crate::adapters::systemd::{self, Inherited, Supervisor};
+use crate::config::{Config, Given, Store};
 use crate::http;
 use crate::ledger::{Ledger, OpenError, OpenOptions};
 use crate::ports::Clock;
 
 pub use demo::{DemoOptions, demo};
+pub use sockets::Listeners;
 
 /// How long seats may take to become quiet once the daemon stops, in seconds.
 const QUIET_SECONDS_MAX: u64 = 20;
@@ -34,6 +44,13 @@ pub enum Error {
     /// An address cannot be listened on.
     #[error("L'adresse {0} ne peut pas être écoutée: {1} / cannot listen on {0}: {1}")]
     Listen(SocketAddr, std::io::Error),
+    /// A socket was handed over that is neither listener.
+    #[error(
+        "La socket {0} transmise par systemd n'est ni « public » ni « admin » : corrigez FileDescriptorName= ou \
+         ListenStream= dans l'unité .socket / the socket {0} handed over by systemd is neither `public` nor `admin`: \
+         correct FileDescriptorName= or ListenStream= in the socket unit"
+    )]
+    Stray(SocketAddr),
     /// An adapter refuses its settings.
     #[error("{0}")]
     Adapter(String),
@@ -52,6 +69,10 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether a setting is to blame, and a restart would fail the same way.
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, Self::Stray(_))
+    }
     /// Whether something outside is in the way: a port, the store's lock.
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Self::Listen(..) | Self::Ledger(OpenError::InUse(_)))
@@ -60,23 +81,6 @@ impl Error {
 
 /// Renders the metrics.
 pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
-
-/// Both listeners, bound.
-pub struct Listeners {
-    /// The shop.
-    pub public: TcpListener,
-    /// The admin.
-    pub admin: TcpListener,
-}
-
-impl Listeners {
-    /// Binds the configured addresses.
-    pub async fn bind(config: &Config) -> Result<Self, Error> {
-        let bind =
-            async |address| TcpListener::bind(address).await.map_err(|why| Error::Listen(address, why));
-        Ok(Self { public: bind(config.server.listen).await?, admin: bind(config.admin.listen).await? })
-    }
-}
 
 /// A running daemon.
 pub struct Daemon {
@@ -88,6 +92,8 @@ pub struct Daemon {
     ledger: Ledger,
     running: Running,
     readiness: Arc<http::Readiness>,
+    /// Until somebody attends to it.
+    reloader: Option<reload::Reloader>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -106,20 +112,12 @@ impl Daemon {
         metrics: Metrics,
     ) -> Result<Self, Error> {
         let Store::Sled(folder) = &config.store;
-        let ledger = Ledger::open(OpenOptions::new(folder, |why| {
-            tracing::error!(why, "ending, to start again from what is durable");
-            // Nothing may be assumed after a failed sync or of a damaged index, and nothing more may be acknowledged.
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "a failed sync: a drain would acknowledge what may be lost"
-            )]
-            std::process::exit(1);
-        }))?;
+        let ledger = open(folder)?;
         let (public, admin) = (listeners.public.local_addr()?, listeners.admin.local_addr()?);
         let links = wiring::links(&config);
-        let parts = wiring::parts(&config, ledger.clone(), clock.clone(), &links)?;
+        let live = wiring::Live::new(&config, &links)?;
+        let parts = wiring::parts(&config, ledger.clone(), clock.clone(), &live)?;
         let (orders, running) = Orders::start(parts).await?;
-        let gates = wiring::Limiters::new(&config);
         let readiness = Arc::new(http::Readiness::default());
         let stop = CancellationToken::new();
         let deps = Arc::new(wiring::deps(
@@ -128,11 +126,11 @@ impl Daemon {
                 orders: orders.clone(),
                 ledger: ledger.clone(),
                 clock,
-                links,
+                links: Arc::clone(&links),
                 readiness: Arc::clone(&readiness),
-                metrics: wiring::scrape(ledger.clone(), gates.clone(), metrics),
+                metrics: wiring::scrape(ledger.clone(), live.limiters.clone(), metrics),
             },
-            &gates,
+            &live,
         ));
         let tasks = TaskTracker::new();
         let manner = |name| http::serve::Manner {
@@ -151,10 +149,33 @@ impl Daemon {
             manner("admin"),
             stop.clone(),
         ));
-        tasks.spawn(gates.housekeeping(Duration::from_secs(HOUSEKEEPING_SECONDS), stop.clone()));
+        tasks.spawn(ages::watch(ledger.clone(), folder.clone(), deps.clock.clone(), stop.clone()));
+        if let Some(folder) = &config.spool {
+            tasks.spawn(spool::ingest(folder.clone(), Arc::clone(&deps), stop.clone()));
+        }
+        tasks.spawn(
+            live.limiters.clone().housekeeping(Duration::from_secs(HOUSEKEEPING_SECONDS), stop.clone()),
+        );
         tasks.close();
         tracing::info!(%public, %admin, store = %folder.display(), "listening");
-        Ok(Self { public, admin, orders, ledger, running, readiness, stop, tasks })
+        let reloader = Some(reload::Reloader::new(live, links, config));
+        Ok(Self { public, admin, orders, ledger, running, readiness, reloader, stop, tasks })
+    }
+
+    /// Does what the service manager may ask of a daemon that stands: reloads at `hangup` from `given`, signs of life. Tells
+    /// it that everything stands.
+    fn attend(&mut self, given: Given, hangup: Signal, supervisor: &Arc<Supervisor>) {
+        if let Some(reloader) = self.reloader.take() {
+            let (supervisor, stop) = (Arc::clone(supervisor), self.stop.clone());
+            self.tasks.spawn(reload::reloads(reloader, given, hangup, supervisor, stop));
+        }
+        if let Some(pulse) = supervisor.pulse() {
+            let (orders, ledger) = (self.orders.clone(), self.ledger.clone());
+            let (supervisor, stop) = (Arc::clone(supervisor), self.stop.clone());
+            let answers = move || watchdog::answers(orders.clone(), ledger.clone());
+            self.tasks.spawn(watchdog::feed(supervisor, pulse, answers, stop));
+        }
+        supervisor.ready(&format!("{} · admin {}", self.public, self.admin));
     }
 
     /// Runs until `signal`, then drains: no new connections, what is in flight ends, seats become quiet, the ledger
@@ -177,12 +198,42 @@ impl Daemon {
     }
 }
 
-/// `auditshield serve`: runs until SIGTERM or SIGINT.
-pub async fn serve(config: Config) -> Result<(), Error> {
+/// Opens the ledger. A disk that fails later ends the process.
+fn open(folder: &std::path::Path) -> Result<Ledger, OpenError> {
+    Ledger::open(OpenOptions::new(folder, |why| {
+        tracing::error!(why, "ending, to start again from what is durable");
+        // Nothing may be assumed after a failed sync or of a damaged index, and nothing more may be acknowledged.
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a failed sync: a drain would acknowledge what may be lost"
+        )]
+        std::process::exit(1);
+    }))
+}
+
+/// `auditshield serve`: runs until SIGTERM or SIGINT, reloads at SIGHUP. `given` is where `config` came from.
+pub async fn serve(config: Config, given: Given, inherited: Vec<Inherited>) -> Result<(), Error> {
     let metrics = recorder()?;
-    let listeners = Listeners::bind(&config).await?;
+    let supervisor = Arc::new(Supervisor::from_env(|name| given.env.get(name).cloned())?);
+    let listeners = Listeners::take(&config, inherited).await?;
     let signal = shutdown_signal()?;
-    Daemon::start(config, listeners, metrics).await?.run_until(signal).await
+    let hangup = signal::unix::signal(SignalKind::hangup())?;
+    let mut daemon = Daemon::start(config, listeners, metrics).await?;
+    daemon.attend(given, hangup, &supervisor);
+    daemon
+        .run_until(async move {
+            signal.await;
+            supervisor.stopping();
+        })
+        .await
+}
+
+/// The sockets that the service manager keeps for us. Call it once, before anything opens.
+///
+/// # Errors
+/// One of them is no listening TCP socket.
+pub fn inherited(given: &Given) -> Result<Vec<Inherited>, Error> {
+    Ok(systemd::inherited(|name| given.env.get(name).cloned())?)
 }
 
 /// Counts from here on, and renders what was counted.
@@ -193,8 +244,8 @@ fn recorder() -> Result<Metrics, Error> {
 
 /// Completes at the first SIGTERM or SIGINT. Fails if the system does not let us listen for them.
 pub fn shutdown_signal() -> Result<impl Future<Output = ()> + Send, Error> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (mut term, mut int) =
+        (signal::unix::signal(SignalKind::terminate())?, signal::unix::signal(SignalKind::interrupt())?);
     Ok(async move {
         tokio::select! {
             _ = term.recv() => {}

@@ -10,15 +10,17 @@ use super::{Error, Metrics};
 use crate::actors::{Orders, Parts, Settings};
 use crate::adapters::cinetpay::client::{self, Client};
 use crate::adapters::cinetpay::signature::{Rejection, Verifier};
+use crate::adapters::cinetpay::trial;
 use crate::adapters::keyed_hash::KeyedHash;
 use crate::adapters::limits::{ClientLimiter, client_ip};
 use crate::adapters::mailer::{self, Postman};
 use crate::adapters::token::{Links, TokenError};
 use crate::config::{self, Config};
+use crate::domain::catalog::Catalog;
 use crate::domain::values::{OrderId, TransactionId};
 use crate::http::{AdminToken, BadToken, Deps, Gate, Gates, Heard, Readiness, Seals, Unheard};
 use crate::ledger::Ledger;
-use crate::ports::Clock;
+use crate::ports::{Clock, Current};
 
 /// Payment pages being opened at one time.
 const OPEN_MAX: usize = 128;
@@ -31,12 +33,7 @@ pub(super) fn links(config: &Config) -> Arc<Links> {
 }
 
 /// What the actors work with.
-pub(super) fn parts(
-    config: &Config,
-    ledger: Ledger,
-    clock: Clock,
-    links: &Arc<Links>,
-) -> Result<Parts, Error> {
+pub(super) fn parts(config: &Config, ledger: Ledger, clock: Clock, live: &Live) -> Result<Parts, Error> {
     let provider = Client::new(client::Settings {
         api_url: config.cinetpay.api_url.clone(),
         authorities: config.cinetpay.authorities.as_ref().map(|own| own.pem.clone()),
@@ -51,13 +48,11 @@ pub(super) fn parts(
         concurrency: config.cinetpay.concurrency,
     })
     .map_err(|why| Error::Adapter(why.to_string()))?;
-    let mailer = Postman::new(mail_settings(config), Arc::clone(links))
-        .map_err(|why| Error::Adapter(why.to_string()))?;
     Ok(Parts {
         ledger,
         provider: Arc::new(provider),
-        mailer: Arc::new(mailer),
-        catalog: Arc::new(config.catalog.catalog.clone()),
+        mailer: Arc::new(live.postman.clone()),
+        catalog: live.catalog.clone(),
         policy: config.policy(),
         clock,
         settings: Settings {
@@ -72,52 +67,54 @@ pub(super) fn parts(
     })
 }
 
-fn mail_settings(config: &Config) -> mailer::Settings {
-    let route = match &config.mail.route {
-        config::Route::File(folder) => mailer::Route::File(folder.clone()),
-        config::Route::Smtp(server) => mailer::Route::Smtp(mailer::SmtpServer {
-            host: server.host.clone(),
-            port: server.port,
-            tls: match server.tls {
-                config::Tls::None => mailer::Tls::None,
-                config::Tls::Opportunistic => mailer::Tls::Opportunistic,
-                config::Tls::StartTls => mailer::Tls::Required,
-                config::Tls::Implicit => mailer::Tls::Implicit,
-            },
-            login: server.login.as_ref().map(|(user, password)| (user.clone(), password.expose().to_owned())),
-            authorities: config.mail.authorities.as_ref().map(|own| own.pem.clone()),
-        }),
-    };
-    mailer::Settings {
-        route,
-        from: config.mail.from.clone(),
-        from_name: config.mail.from_name.expose().to_owned(),
-        reply_to: config.mail.reply_to.clone(),
-        public_url: config.server.public_url.clone(),
-        timeout: config.mail.timeout,
-        connections_max: config.mail.connections_max,
+/// The postman of these settings; links begin with `public_url`.
+pub(super) fn postman(config: &Config, links: &Arc<Links>) -> Result<Postman, Error> {
+    Postman::new(mailer::Settings::from(config), Arc::clone(links))
+        .map_err(|why| Error::Adapter(why.to_string()))
+}
+
+/// What SIGHUP replaces.
+#[derive(Clone)]
+pub(super) struct Live {
+    pub(super) catalog: Current<Catalog>,
+    pub(super) postman: Current<Postman>,
+    pub(super) limiters: Limiters,
+}
+
+impl Live {
+    pub(super) fn new(config: &Config, links: &Arc<Links>) -> Result<Self, Error> {
+        Ok(Self {
+            catalog: Current::new(config.catalog.catalog.clone()),
+            postman: Current::new(postman(config, links)?),
+            limiters: Limiters::new(config),
+        })
     }
 }
 
 /// Inbound rate limits.
 #[derive(Clone)]
 pub(super) struct Limiters {
-    buy: Arc<ClientLimiter>,
-    unsigned: Arc<ClientLimiter>,
-    status: Arc<ClientLimiter>,
-    download: Arc<ClientLimiter>,
-    login: Arc<ClientLimiter>,
+    buy: Current<ClientLimiter>,
+    unsigned: Current<ClientLimiter>,
+    status: Current<ClientLimiter>,
+    download: Current<ClientLimiter>,
+    login: Current<ClientLimiter>,
 }
 
 impl Limiters {
     pub(super) fn new(config: &Config) -> Self {
-        let per_minute = |n| Arc::new(ClientLimiter::per_minute(n));
-        Self {
-            buy: per_minute(config.limits.buy_per_minute),
-            unsigned: per_minute(config.limits.bad_signature_per_minute),
-            status: per_minute(config.limits.status_per_minute),
-            download: per_minute(config.limits.download_per_minute),
-            login: per_minute(config.limits.login_per_minute),
+        let [buy, unsigned, status, download, login] =
+            rates(config.limits).map(|n| Current::new(ClientLimiter::per_minute(n)));
+        Self { buy, unsigned, status, download, login }
+    }
+
+    /// Takes over the rates that changed. The others keep their memory of who asked how often.
+    pub(super) fn replace(&self, before: config::Limits, next: config::Limits) {
+        let changes = rates(before).into_iter().zip(rates(next));
+        for ((_, limiter), (before, next)) in self.all().into_iter().zip(changes) {
+            if before != next {
+                limiter.replace(ClientLimiter::per_minute(next));
+            }
         }
     }
 
@@ -129,13 +126,13 @@ impl Limiters {
                 () = tokio::time::sleep(every) => {}
             }
             for (_, limiter) in self.all() {
-                limiter.tick();
+                limiter.now().tick();
             }
         }
     }
 
     /// Each with the label of its metric.
-    fn all(&self) -> [(&'static str, &ClientLimiter); 5] {
+    fn all(&self) -> [(&'static str, &Current<ClientLimiter>); 5] {
         [
             ("buy", &self.buy),
             ("bad_signature", &self.unsigned),
@@ -146,9 +143,20 @@ impl Limiters {
     }
 }
 
-fn gate(limiter: &Arc<ClientLimiter>) -> Gate {
-    let limiter = Arc::clone(limiter);
-    Arc::new(move |client: IpAddr| limiter.check(client).map_err(|wait| wait.0))
+/// The rates, in the order of [`Limiters::all`].
+fn rates(limits: config::Limits) -> [u32; 5] {
+    [
+        limits.buy_per_minute,
+        limits.bad_signature_per_minute,
+        limits.status_per_minute,
+        limits.download_per_minute,
+        limits.login_per_minute,
+    ]
+}
+
+fn gate(limiter: &Current<ClientLimiter>) -> Gate {
+    let limiter = limiter.clone();
+    Arc::new(move |client: IpAddr| limiter.now().check(client).map_err(|wait| wait.0))
 }
 
 /// What was built before the routes.
@@ -162,12 +170,13 @@ pub(super) struct Built {
 }
 
 /// What the routes need.
-pub(super) fn deps(config: &Config, built: Built, limiters: &Limiters) -> Deps {
+pub(super) fn deps(config: &Config, built: Built, live: &Live) -> Deps {
+    let limiters = &live.limiters;
     let proxies = config.server.trusted_proxies.clone();
     Deps {
         orders: built.orders,
         ledger: built.ledger,
-        catalog: Arc::new(config.catalog.catalog.clone()),
+        catalog: live.catalog.clone(),
         seals: seals(config, built.links, built.clock.clone()),
         clock: built.clock,
         site_id: config.cinetpay.site_id.clone(),
@@ -201,9 +210,11 @@ fn seals(config: &Config, links: Arc<Links>, clock: Clock) -> Seals {
                 Rejection::Unreadable => Unheard::Form,
             })?;
             let text = |name| String::from_utf8_lossy(verified.field(name)).into_owned();
+            let transaction = text("cpm_trans_id");
             Ok(Heard {
                 site_id: text("cpm_site_id"),
-                transaction: TransactionId::parse(&text("cpm_trans_id")).ok(),
+                transaction: TransactionId::parse(&transaction).ok(),
+                trial: trial::number(&transaction).map(ToOwned::to_owned),
                 digest: verified.digest(),
             })
         }),
@@ -247,7 +258,8 @@ pub(super) fn scrape(ledger: Ledger, limiters: Limiters, render: Metrics) -> Met
         let age = oldest.map_or(Duration::ZERO, |at| Clock::system().now().since(at));
         metrics::gauge!("auditshield_oldest_pending_seconds").set(age.as_secs_f64());
         for (limit, limiter) in limiters.all() {
-            metrics::gauge!("auditshield_clients_remembered", "limit" => limit).set(limiter.clients() as f64);
+            metrics::gauge!("auditshield_clients_remembered", "limit" => limit)
+                .set(limiter.now().clients() as f64);
         }
         let health = ledger.health();
         metrics::gauge!("auditshield_ledger_can_commit").set(f64::from(u8::from(health.can_commit)));

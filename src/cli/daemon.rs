@@ -19,12 +19,14 @@ pub(super) struct DemoArgs {
 }
 
 pub(super) fn serve(source: Source) -> Result<(), Failure> {
-    let config = config::load(&source.given()).map_err(|problems| refuse(&problems))?;
+    let given = source.given();
+    let config = config::load(&given).map_err(|problems| refuse(&problems))?;
     telemetry::logs(&config.log.level, config.log.format);
     for warning in &config.warnings {
         tracing::warn!(variable = %warning.name, "{}", warning.english);
     }
-    done(runtime()?.block_on(Box::pin(app::serve(config))))
+    let inherited = done(app::inherited(&given))?;
+    done(runtime()?.block_on(Box::pin(app::serve(config, given, inherited))))
 }
 
 pub(super) fn demo(args: &DemoArgs) -> Result<(), Failure> {
@@ -34,9 +36,13 @@ pub(super) fn demo(args: &DemoArgs) -> Result<(), Failure> {
     done(runtime()?.block_on(Box::pin(app::demo(options, &mut |line| output::say(line)))))
 }
 
-fn done(result: Result<(), app::Error>) -> Result<(), Failure> {
+fn done<T>(result: Result<T, app::Error>) -> Result<T, Failure> {
     result.map_err(|fault| {
         output::complain(&fault);
-        if fault.is_unavailable() { Failure::Unavailable } else { Failure::Failed }
+        match fault {
+            _ if fault.is_configuration() => Failure::Config,
+            _ if fault.is_unavailable() => Failure::Unavailable,
+            _ => Failure::Failed,
+        }
     })
 }

@@ -2,6 +2,7 @@
 
 mod check;
 mod daemon;
+mod doctor;
 mod ledger;
 mod orders;
 mod output;
@@ -51,6 +52,8 @@ enum Command {
     Serve(Source),
     /// Boutique, service, simulateur et boîte aux lettres en un seul processus · Everything in one process, offline
     Demo(daemon::DemoArgs),
+    /// Examine l'installation : réglages, adresses, CinetPay, courriel, disque · Examines the installation
+    Doctor(doctor::DoctorArgs),
     /// CinetPay hors ligne · The offline CinetPay
     Simulator(simulator::SimulatorArgs),
     /// Commandes : voir et agir, par l'interface d'administration · Orders, over the admin API
@@ -112,6 +115,7 @@ pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Serve(source) => daemon::serve(source),
         Command::Demo(args) => daemon::demo(&args),
+        Command::Doctor(args) => doctor::run(args),
         Command::Simulator(args) => simulator::run(args),
         Command::Orders(args) => orders::run(args),
         Command::Ledger(command) => ledger::run(command),

@@ -32,5 +32,7 @@ fn usage() {
     check("auditshield orders refund", false);
     check("auditshield ledger verify --json", true);
     check("auditshield config check --json", true);
+    check("auditshield doctor --go-live --json --test-mail awa@example.ci", true);
+    check("auditshield doctor --test-mail nobody", false);
     check("auditshield", false);
 }

@@ -17,6 +17,7 @@ mod sources;
 #[cfg(test)]
 mod tests;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,6 +31,7 @@ use crate::domain::schedule::Policy;
 pub use authority::Authorities;
 pub use mail::{Mail, Route, SmtpServer, Tls};
 pub use problem::{Problem, Problems};
+pub use rules::is_local;
 pub use secret::Secret;
 pub use sources::{DEFAULTS, FILE_DEFAULT, Given, keys, name_of};
 
@@ -45,6 +47,8 @@ pub struct Config {
     pub store: Store,
     /// Free bytes on the store's disk below which no orders are taken; 0 = no limit.
     pub free_bytes_min: u64,
+    /// Where notifications wait that came while the daemon was down.
+    pub spool: Option<PathBuf>,
     /// What is for sale.
     pub catalog: CatalogFile,
     /// The mail server.
@@ -65,6 +69,8 @@ pub struct Config {
     pub log: Log,
     /// Not wrong, but worth a line in the log at start.
     pub warnings: Vec<Problem>,
+    /// What every key was set to, as a hash: two configurations are compared by it without keeping the secrets' texts.
+    prints: BTreeMap<String, u64>,
 }
 
 /// `[server]`
@@ -242,7 +248,19 @@ pub enum LogFormat {
     Json,
 }
 
+/// Sections and keys that a running daemon takes over on SIGHUP. Everything else needs a restart.
+const RELOADED: [&str; 4] = ["catalog.", "limits.", "log.level", "mail."];
+/// Kept until a restart all the same: errands were given their time by it.
+const NOT_RELOADED: &str = "mail.timeout";
+
 impl Config {
+    /// The variables that differ in `next` and that a running daemon cannot take over.
+    pub fn needs_restart(&self, next: &Config) -> Vec<String> {
+        let keys = self.prints.keys().chain(next.prints.keys()).collect::<BTreeSet<_>>();
+        let reloaded = |key: &str| key != NOT_RELOADED && RELOADED.iter().any(|start| key.starts_with(start));
+        let differs = |key: &&&String| self.prints.get(**key) != next.prints.get(**key);
+        keys.iter().filter(differs).filter(|key| !reloaded(key)).map(|key| name_of(key)).collect()
+    }
     /// What the domain wants to know.
     pub fn policy(&self) -> Policy {
         Policy {
@@ -266,6 +284,7 @@ pub fn load(given: &Given) -> Result<Config, Problems> {
     let problems = reader.finish();
     match config {
         Some(mut config) if problems.is_empty() => {
+            config.prints = values.prints();
             config.warnings = values.warnings;
             Ok(config)
         }

@@ -51,7 +51,7 @@ pub(super) fn is_placeholder(text: &str) -> bool {
 }
 
 /// Whether only this machine or this network can reach the host.
-pub(super) fn is_local(host: &Host<&str>) -> bool {
+pub fn is_local(host: &Host<&str>) -> bool {
     match host {
         Host::Domain(name) => {
             let name = name.trim_end_matches('.').to_ascii_lowercase();

@@ -1,5 +1,6 @@
 //! Each section from its texts. A section that is wrong is `None`; why is in the reader.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -45,6 +46,7 @@ pub(super) fn config(reader: &Reader<'_>) -> Option<Config> {
     }
     let store = store(reader);
     let free_bytes_min = reader.number("store.free_mib_min", 0..=MIB_MAX) * BYTES_PER_MIB;
+    let spool = reader.text("spool.folder").map(PathBuf::from);
     let catalog = catalog_file(reader);
     let mail = mail::read(reader, production);
     let download = Download {
@@ -63,6 +65,7 @@ pub(super) fn config(reader: &Reader<'_>) -> Option<Config> {
         cinetpay: cinetpay?,
         store: store?,
         free_bytes_min,
+        spool,
         catalog: catalog?,
         mail: mail?,
         download,
@@ -73,6 +76,7 @@ pub(super) fn config(reader: &Reader<'_>) -> Option<Config> {
         secret_keys,
         log,
         warnings: Vec::new(),
+        prints: BTreeMap::new(),
     })
 }
 

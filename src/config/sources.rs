@@ -1,6 +1,7 @@
 //! Where settings come from: layers of texts, later ones win.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -69,6 +70,15 @@ pub(super) struct Values {
 impl Values {
     pub(super) fn get(&self, key: &str) -> Option<&Value> {
         self.map.get(key)
+    }
+    /// A hash of each text, for comparing within this process.
+    pub(super) fn prints(&self) -> BTreeMap<String, u64> {
+        let print = |value: &Value| {
+            let mut hasher = DefaultHasher::new();
+            value.text.trim().hash(&mut hasher);
+            hasher.finish()
+        };
+        self.map.iter().map(|(key, value)| (key.clone(), print(value))).collect()
     }
     fn set(&mut self, key: &str, text: String, place: Option<&Path>) {
         // An empty text is "not set", so that `NAME=` of a template does not hide the layer below.

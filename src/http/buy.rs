@@ -30,7 +30,7 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Every method of the address.
 pub(crate) async fn route(site: &Arc<Site>, mut call: Call) -> Response {
     let deps = Arc::clone(&site.deps);
-    let catalog = Arc::clone(&deps.catalog);
+    let catalog = deps.catalog.now();
     let found = match call.route().as_slice() {
         [_, slug, tier] => {
             call::decoded(slug).zip(call::decoded(tier)).and_then(|(slug, tier)| catalog.find(&slug, &tier))

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
 use warp::http::StatusCode;
 use warp::http::header::HeaderName;
 use warp::reply::Response;
 
 use super::answer::{self, Problem};
 use super::call::Call;
-use super::{Heard, Site, Unheard};
+use super::{Deps, Heard, Site, Unheard};
 use crate::actors::{AskError, Notified};
 use crate::domain::decide::Refusal;
 use crate::domain::input::Notice;
@@ -31,6 +32,7 @@ pub(crate) async fn hear(site: &Arc<Site>, mut call: Call) -> Response {
         _ => None,
     };
     match (site.deps.seals.notice)(&body, token) {
+        Ok(heard) if heard.trial.is_some() => tried(site, &call, &body, heard),
         Ok(heard) => notify(site, &call, heard).await,
         Err(why) => refuse(site, &call, why),
     }
@@ -59,30 +61,60 @@ fn refuse(site: &Site, call: &Call, why: Unheard) -> Response {
     problem.answer(call)
 }
 
+/// A notification of `auditshield doctor`: it carries our secret's signature, belongs to no order, and is answered with
+/// what arrived here, so that whoever stands in between and rewrites or hides something is found out. The hash shows
+/// that this daemon answered, and no page on the way.
+fn tried(site: &Site, call: &Call, body: &[u8], heard: Heard) -> Response {
+    count("trial");
+    let client = call.peer.map(|peer| (site.deps.gates.client)(&call.headers, peer.0.ip()));
+    let seen = json!({
+        "trial": heard.trial,
+        "site": heard.site_id == site.deps.site_id,
+        "body_hash": (site.deps.seals.hash)(body),
+        "client": client,
+    });
+    answer::json(StatusCode::OK, &seen)
+}
+
 async fn notify(site: &Site, call: &Call, heard: Heard) -> Response {
-    if heard.site_id != site.deps.site_id {
+    match commit(&site.deps, heard).await {
+        Some(outcome) => {
+            count(outcome);
+            answer::text(StatusCode::OK, "OK")
+        }
+        None => {
+            count("unavailable");
+            Problem::unavailable().answer(call)
+        }
+    }
+}
+
+/// Hands a verified notification to its order. The outcome, once it is durable or needs not be; none when it cannot be
+/// committed now.
+async fn commit(deps: &Deps, heard: Heard) -> Option<&'static str> {
+    if heard.site_id != deps.site_id {
         tracing::warn!("a notification for another site id was ignored");
-        return done("foreign_site");
+        return Some("foreign_site");
     }
     let Some(transaction) = heard.transaction else {
         tracing::warn!("a notification for a transaction that is not ours was ignored");
-        return done("unknown_order");
+        return Some("unknown_order");
     };
     let order = transaction.order;
     let notice = Notice { attempt: transaction.attempt, digest: heard.digest };
     failpoint!("callback.before_append");
-    let outcome = site.deps.orders.notify(order, notice).await;
+    let outcome = deps.orders.notify(order, notice).await;
     failpoint!("callback.before_answer" if outcome.is_ok());
     match outcome {
-        Ok(Notified::Known) => done("duplicate"),
-        Ok(Notified::New) => done("accepted"),
+        Ok(Notified::Known) => Some("duplicate"),
+        Ok(Notified::New) => Some("accepted"),
         Err(AskError::Refused(Refusal::UnknownOrder)) => {
             tracing::warn!(%order, "a notification for an unknown order was ignored");
-            done("unknown_order")
+            Some("unknown_order")
         }
         Err(AskError::Refused(refusal)) => {
             tracing::info!(%order, %refusal, "a notification changed nothing");
-            done("ignored")
+            Some("ignored")
         }
         Err(
             error @ (AskError::Busy
@@ -92,15 +124,41 @@ async fn notify(site: &Site, call: &Call, heard: Heard) -> Response {
             | AskError::NotOpened(_)),
         ) => {
             tracing::error!(%order, ?error, "a notification could not be committed");
-            count("unavailable");
-            Problem::unavailable().answer(call)
+            None
         }
     }
 }
 
-fn done(outcome: &'static str) -> Response {
-    count(outcome);
-    answer::text(StatusCode::OK, "OK")
+/// What became of a notification that did not come over the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ingested {
+    /// Durable, or of no consequence: it may be forgotten.
+    Done,
+    /// Not believed: no signature of ours.
+    Refused,
+    /// The ledger cannot commit it now.
+    Later,
+}
+
+/// Hears a notification that somebody kept while this daemon was down, as if it had come by itself.
+pub async fn ingest(deps: &Deps, body: &[u8], token: &[u8]) -> Ingested {
+    if body.len() > NOTICE_BYTES_MAX {
+        return Ingested::Refused;
+    }
+    match (deps.seals.notice)(body, Some(token)) {
+        Ok(heard) if heard.trial.is_some() => Ingested::Done,
+        Ok(heard) => match commit(deps, heard).await {
+            Some(outcome) => {
+                count(outcome);
+                Ingested::Done
+            }
+            None => Ingested::Later,
+        },
+        Err(why) => {
+            tracing::warn!(?why, "a notification from the spool was refused");
+            Ingested::Refused
+        }
+    }
 }
 
 fn count(outcome: &'static str) {

@@ -121,7 +121,8 @@ fn ready(deps: &Deps, order: OrderId, link: u32) -> Result<(Payment, Link), Prob
 }
 
 fn landing_page(deps: &Deps, call: &Call, payment: &Payment, link: &Link) -> Landing {
-    let named = deps.catalog.find(&payment.product, &payment.tier);
+    let catalog = deps.catalog.now();
+    let named = catalog.find(&payment.product, &payment.tier);
     let (product, tier) =
         named.map_or((&payment.product, &payment.tier), |(product, tier)| (&product.name, &tier.name));
     let chosen = call.query().get("lang").is_some();

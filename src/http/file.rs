@@ -52,9 +52,10 @@ pub(crate) async fn get(site: &Arc<Site>, call: &Call) -> Response {
     let text = call.segments.last().map(String::as_str).unwrap_or_default();
     let allowed = download::granted(&site.deps, text)
         .and_then(|(order, link)| Ok((order, download::sale(&site.deps, order, link)?.0)));
+    let catalog = site.deps.catalog.now();
     let answer = match allowed {
         Err(problem) => download::refuse(call, &problem),
-        Ok((order, payment)) => match site.deps.catalog.find(&payment.product, &payment.tier) {
+        Ok((order, payment)) => match catalog.find(&payment.product, &payment.tier) {
             None => missing(call, order, "the product is no longer in the catalogue"),
             Some((_, tier)) => match open(&tier.file).await {
                 Ok((file, about)) => serve(call, &tier.file, file, about).await,

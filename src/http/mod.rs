@@ -43,9 +43,10 @@ use crate::domain::catalog::Catalog;
 use crate::domain::payment::Payment;
 use crate::domain::values::{OrderId, Timestamp, TransactionId};
 use crate::ledger::Ledger;
-use crate::ports::Clock;
+use crate::ports::{Clock, Current};
 use answer::Problem;
 use call::Call;
+pub use callback::{Ingested, ingest};
 pub use ops::Readiness;
 
 /// A rate limit: `Err` holds the seconds until the client may try again.
@@ -70,7 +71,7 @@ pub struct Deps {
     /// The ledger, to read.
     pub ledger: Ledger,
     /// What is for sale.
-    pub catalog: Arc<Catalog>,
+    pub catalog: Current<Catalog>,
     /// The time of day.
     pub clock: Clock,
     /// The merchant's site id at CinetPay.
@@ -112,6 +113,8 @@ pub struct Heard {
     pub transaction: Option<TransactionId>,
     /// The verified signature.
     pub digest: [u8; 32],
+    /// The number of a trial by `auditshield doctor`, if it is one.
+    pub trial: Option<String>,
 }
 
 /// Why a notification is not believed.

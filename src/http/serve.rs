@@ -27,6 +27,8 @@ pub const HEADER_SECONDS_MAX: u64 = 10;
 pub const DRAIN_SECONDS_MAX: u64 = 20;
 /// Largest request head, in bytes.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// How long a client that has connected may take to begin its first request once the daemon stops, in milliseconds.
+const FIRST_REQUEST_MILLIS: u64 = 500;
 /// At the limit with nobody to cut: how long until the next look, in milliseconds.
 const FULL_PAUSE_MILLIS: u64 = 50;
 /// Pause after `accept` failed (out of file descriptors, most often), in milliseconds.
@@ -67,12 +69,14 @@ pub async fn serve(
     let gauge = metrics::gauge!("auditshield_http_connections", "listener" => manner.name);
     loop {
         let accepted = tokio::select! {
+            biased;
             () = stop.cancelled() => break,
             accepted = accept(&listener) => accepted,
         };
         while open.try_join_next().is_some() {}
         let Some((stream, peer)) = accepted else { continue };
-        let Some(seat) = seat(&seats, &room, manner.name, &stop).await else { break };
+        // Once the daemon stops there is none, and this one connection is served without: it was accepted.
+        let seat = seat(&seats, &room, manner.name, &stop).await;
         let (guest, routes, stop, gauge) = (room.enter(), routes.clone(), stop.clone(), gauge.clone());
         open.spawn(async move {
             gauge.increment(1.0);
@@ -150,7 +154,10 @@ async fn converse(
 ) {
     let routes = warp::service(routes);
     let cut = guest.cut.clone();
+    let begun = CancellationToken::new();
+    let first = begun.clone();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        first.cancel();
         request.extensions_mut().insert(Peer(peer));
         let guest = Arc::clone(&guest);
         let answer = routes.clone().oneshot(request.map(|body| Asked::new(body, &guest)));
@@ -166,11 +173,23 @@ async fn converse(
         ended = connection.as_mut() => ended,
         () = cut.cancelled() => return tracing::debug!("a connection was cut to make room"),
         () = stop.cancelled() => {
+            // hyper closes a connection on which nothing was read yet. Its request may be on the way, and whoever sent it
+            // could not know whether it was heard.
+            let patience = tokio::time::sleep(Duration::from_millis(FIRST_REQUEST_MILLIS));
+            tokio::select! {
+                ended = connection.as_mut() => return told(ended),
+                () = begun.cancelled() => {}
+                () = patience => {}
+            }
             connection.as_mut().graceful_shutdown();
             connection.await
         }
     };
-    // A connection that breaks is the client's affair; its request was answered or never complete.
+    told(ended);
+}
+
+/// A connection that breaks is the client's affair; its request was answered or never complete.
+fn told(ended: hyper::Result<()>) {
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection broke");
     }

@@ -9,7 +9,8 @@ use super::{Site, answer, money};
 
 /// The shop page.
 pub(crate) fn get(site: &Site, call: &Call) -> Response {
-    let products = site.deps.catalog.products.iter().map(|product| ShopProduct {
+    let catalog = site.deps.catalog.now();
+    let products = catalog.products.iter().map(|product| ShopProduct {
         name: product.name.clone(),
         description: product.description.clone(),
         tiers: product

@@ -94,6 +94,7 @@ fn seals() -> Seals {
                     site_id: site.to_owned(),
                     transaction: TransactionId::parse(transaction).ok(),
                     digest: [7; 32],
+                    trial: None,
                 }),
                 Some(_) => Err(Unheard::Signature),
             }
@@ -117,14 +118,14 @@ async fn stage() -> Stage {
         description: "".into(),
         tiers: vec![tier],
     };
-    let catalog = Arc::new(Catalog { products: vec![product] });
+    let catalog = Current::new(Catalog { products: vec![product] });
     let ledger = Ledger::open(OpenOptions::new(folder.path().join("store"), |_| {})).unwrap();
     let world = Arc::new(World::default());
     let parts = Parts {
         ledger: ledger.clone(),
         provider: world.clone(),
         mailer: world.clone(),
-        catalog: Arc::clone(&catalog),
+        catalog: catalog.clone(),
         policy: Policy { max_downloads: 2, ..Policy::default() },
         clock: Clock::system(),
         settings: crate::actors::Settings {

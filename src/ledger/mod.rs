@@ -179,6 +179,15 @@ impl Counts {
     }
 }
 
+/// Room on the disk of a folder: free bytes, as far as this user may fill it, and all there are.
+///
+/// # Errors
+/// The system's answer.
+pub fn room(folder: &std::path::Path) -> std::io::Result<(u64, u64)> {
+    let disk = rustix::fs::statvfs(folder)?;
+    Ok((disk.f_bavail.saturating_mul(disk.f_frsize), disk.f_blocks.saturating_mul(disk.f_frsize)))
+}
+
 /// The handle to the store; clones share it. Reads are safe inline unless said otherwise.
 #[derive(Clone)]
 pub enum Ledger {

@@ -5,11 +5,14 @@
 
 mod cinetpay_client;
 mod contract;
+mod cpanel;
 mod damage;
 mod damage_index;
 mod disk_faults;
 mod disk_mounts;
 mod disk_tools;
+mod doctor;
+mod doctor_fakes;
 mod faults;
 mod golden;
 mod hostile;
@@ -21,7 +24,11 @@ mod orders;
 mod process;
 mod process_disk;
 mod process_support;
+mod prometheus;
+mod proxy;
 mod python_token;
 mod seed;
+mod service;
+mod service_reload;
 mod simulator;
 mod support;

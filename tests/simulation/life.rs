@@ -79,7 +79,7 @@ async fn run(world: &Arc<World>) -> End {
         ledger: ledger.clone(),
         provider: Arc::new(Port(Arc::clone(world))),
         mailer: Arc::new(Port(Arc::clone(world))),
-        catalog: Arc::default(),
+        catalog: auditshield::ports::Current::new(auditshield::domain::catalog::Catalog::default()),
         policy: world.with(|s| s.knobs.policy),
         clock: Clock::new(move || watch.with(|s| s.clock())),
         settings: Settings { witness, ..settings },

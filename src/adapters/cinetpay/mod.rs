@@ -5,4 +5,5 @@ pub mod breaker;
 pub mod client;
 pub mod request;
 pub mod signature;
+pub mod trial;
 pub mod verdict;

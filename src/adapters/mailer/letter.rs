@@ -76,6 +76,11 @@ struct Contents {
     answers: bool,
 }
 
+/// What a trial says.
+const TRIAL: &str = "Si vous lisez ceci, les courriels de votre boutique arrivent. Regardez aussi s’il \
+     était parmi les indésirables.\r\n\r\nIf you read this, your shop's mails arrive. See whether it was among the \
+     spam, too.\r\n";
+
 impl Stationery {
     pub(super) fn new(settings: &Settings, links: Arc<Links>) -> Result<Self, PostmanError> {
         let shop = short_line(&settings.from_name);
@@ -98,6 +103,21 @@ impl Stationery {
     /// Our name towards the mail server.
     pub(super) fn host(&self) -> String {
         self.host.clone()
+    }
+
+    /// A mail that only says that mails arrive. `order` names it; there is no such order.
+    pub(super) fn trial(&self, order: OrderId, to: &Email) -> Result<Mail, Unwritable> {
+        let to = address(to).ok_or(Unwritable::Address)?;
+        let name = format!("{order}.0");
+        let message = Message::builder()
+            .from(self.from.clone())
+            .to(Mailbox::new(None, to.clone()))
+            .subject(format!("{} : essai d’envoi / test mail", self.shop))
+            .message_id(Some(format!("<{name}@{}>", self.host)))
+            .raw_header(plain_header("Auto-Submitted", "auto-generated"))
+            .body(TRIAL.to_owned())
+            .map_err(|_| Unwritable::Template)?;
+        Ok(Mail { order, to, name, raw: message.formatted() })
     }
 
     /// The mail for this letter.

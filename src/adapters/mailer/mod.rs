@@ -10,11 +10,12 @@ use self::letter::Stationery;
 use self::smtp::Smtp;
 use super::token::Links;
 use crate::domain::values::{Email, OrderId};
-use crate::ports::{Letter, Mailer, PortFuture, Posted};
+use crate::ports::{Current, Letter, Mailer, PortFuture, Posted};
 
 mod bounded;
 mod folder;
 mod letter;
+mod settings;
 mod smtp;
 #[cfg(test)]
 mod tests;
@@ -145,23 +146,48 @@ impl Postman {
         Ok(Self { stationery, way })
     }
 
+    /// Whether the mail server talks to us: connection, encryption, login. A folder always does. `Err` is its code, or our
+    /// word for the fault.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn greet(&self) -> Result<(), String> {
+        match &self.way {
+            Way::Smtp(smtp) => smtp.greet().await,
+            Way::Folder(_) | Way::Memory(_) => Ok(()),
+        }
+    }
+
+    /// Sends a mail that only says that mails arrive.
+    pub async fn trial(&self, order: OrderId, to: &Email) -> Posted {
+        match self.stationery.trial(order, to) {
+            Ok(mail) => self.hand(&mail).await,
+            Err(reason) => Posted::Refused { reason: reason.to_string() },
+        }
+    }
+
     async fn post(&self, letter: &Letter) -> Posted {
         let mail = match self.stationery.write(letter) {
             Ok(mail) => mail,
             // The letter will not be another one next time.
             Err(reason) => return Posted::Refused { reason: reason.to_string() },
         };
-        match &self.way {
-            Way::Smtp(smtp) => smtp.deliver(&mail).await,
-            Way::Folder(folder) => folder::keep(folder, &mail).await,
-            Way::Memory(list) => {
-                let mut list = list.lock().unwrap_or_else(PoisonError::into_inner);
-                if list.len() >= MEMORY_MAILS_MAX {
-                    list.remove(0);
-                }
-                list.push(Parcel { order: letter.order, to: letter.buyer.email.clone(), raw: mail.raw });
-                Posted::Accepted
+        if let Way::Memory(list) = &self.way {
+            let mut list = list.lock().unwrap_or_else(PoisonError::into_inner);
+            if list.len() >= MEMORY_MAILS_MAX {
+                list.remove(0);
             }
+            list.push(Parcel { order: letter.order, to: letter.buyer.email.clone(), raw: mail.raw });
+            return Posted::Accepted;
+        }
+        self.hand(&mail).await
+    }
+
+    async fn hand(&self, mail: &letter::Mail) -> Posted {
+        match &self.way {
+            Way::Smtp(smtp) => smtp.deliver(mail).await,
+            Way::Folder(folder) => folder::keep(folder, mail).await,
+            Way::Memory(_) => Posted::Accepted,
         }
     }
 }
@@ -184,5 +210,13 @@ impl Mailer for Postman {
             metrics::counter!("auditshield_mails_total", "outcome" => outcome).increment(1);
             posted
         })
+    }
+}
+
+/// The postman of the moment: a mail under way is finished by the one that began it.
+impl Mailer for Current<Postman> {
+    fn send(&self, letter: Letter) -> PortFuture<'_, Posted> {
+        let postman = self.now();
+        Box::pin(async move { postman.send(letter).await })
     }
 }

@@ -206,6 +206,19 @@ impl Smtp {
         }
     }
 
+    /// The conversation as far as the login, then a polite end. `Err` is the code, or our word for the fault.
+    pub(super) async fn greet(&self) -> Result<(), String> {
+        let opened = tokio::time::timeout(self.timeout, Box::pin(self.open())).await;
+        let mut line = match opened.map_err(|_| "TIMEOUT".to_owned())? {
+            Ok(line) => line,
+            Err(Failure { fault: Fault::Answer { reason, .. }, .. }) => return Err(reason),
+            Err(Failure { fault: Fault::Lost(reason), .. }) => return Err(reason.to_owned()),
+        };
+        // Everything that was to be learnt has been.
+        let _ = tokio::time::timeout(PROBE_MAX, line.connection.quit()).await;
+        Ok(())
+    }
+
     async fn hand_over(&self, mail: &Mail) -> Result<(), Failure> {
         // The semaphore is never closed.
         let _permit = self.permits.acquire().await;

@@ -100,6 +100,6 @@ async fn links_that_do_not_work_say_why() {
     }
     check("GET", format!("/download/file/file:{order}:1/"), 410).await;
     let order = stage.sold().await;
-    std::fs::remove_file(&stage.deps.catalog.products[0].tiers[0].file).unwrap();
+    std::fs::remove_file(&stage.deps.catalog.now().products[0].tiers[0].file).unwrap();
     check("GET", format!("/download/file/file:{order}:1/"), 503).await;
 }
