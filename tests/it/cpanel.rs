@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::process_support::{PATIENCE, World, notice, port, times};
+use crate::process_support::{PATIENCE, World, has_tools, notice, port, times};
 
 /// Notifications sent while the daemon is down.
 const NOTIFICATIONS: usize = 100;
@@ -88,6 +88,9 @@ async fn world() -> World {
 
 #[tokio::test]
 async fn a_hundred_notifications_to_a_stopped_daemon_are_all_verified() {
+    if !has_tools("tests/cpanel/run") {
+        return;
+    }
     use futures_util::StreamExt;
     let mut world = world().await;
     world.start().await;
@@ -121,6 +124,9 @@ async fn a_hundred_notifications_to_a_stopped_daemon_are_all_verified() {
 
 #[tokio::test]
 async fn up_it_passes_on_and_down_it_keeps_only_what_may_be_signed() {
+    if !has_tools("tests/cpanel/run") {
+        return;
+    }
     let mut world = world().await;
     let php = Php::start(&world, &[]).await;
     world.start().await;
@@ -168,6 +174,9 @@ async fn up_it_passes_on_and_down_it_keeps_only_what_may_be_signed() {
 
 #[tokio::test]
 async fn what_cannot_be_committed_now_is_kept_and_read_while_the_daemon_runs() {
+    if !has_tools("tests/cpanel/run") {
+        return;
+    }
     let mut world = world().await;
     world.start().await;
     let order = world.buy().await;
@@ -187,6 +196,9 @@ async fn what_cannot_be_committed_now_is_kept_and_read_while_the_daemon_runs() {
 
 #[tokio::test]
 async fn two_hundred_is_answered_after_the_syncs() {
+    if !has_tools("tests/cpanel/run") {
+        return;
+    }
     let world = world().await;
     let trace = world.path("trace").display().to_string();
     // -D: the child is PHP, and strace ends with it.
@@ -206,6 +218,9 @@ async fn two_hundred_is_answered_after_the_syncs() {
 
 #[tokio::test]
 async fn a_full_disk_leaves_the_spool_as_it_is() {
+    if !has_tools("tests/cpanel/run") {
+        return;
+    }
     use base64::Engine;
     let mut world = world().await;
     world.start().await;

@@ -381,3 +381,13 @@ pub(crate) fn notice_saying(transaction: &str, custom: &str) -> (String, String)
     let site = simulator::Options::default().site_id;
     notice::signed(&site, WEBHOOK_SECRET, transaction, [PHONE, custom, "SUCCES"])
 }
+
+/// Whether programs may be started that `cargo test` alone does not ask for: PHP, proxies, Prometheus, strace. `tests/run`
+/// and the scripts beside the tests install them and set the variable; then a missing one is a failure.
+pub(crate) fn has_tools(runner: &str) -> bool {
+    let set = std::env::var_os("AUDITSHIELD_TOOLS").is_some();
+    if !set {
+        println!("not run: it needs programs that {runner} installs");
+    }
+    set
+}

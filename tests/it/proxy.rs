@@ -11,7 +11,9 @@ use rcgen::{CertificateParams, KeyPair};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::process_support::{EMAIL, PATIENCE, SECRET_KEY, WEBHOOK_SECRET, World, notice_saying, port};
+use crate::process_support::{
+    EMAIL, PATIENCE, SECRET_KEY, WEBHOOK_SECRET, World, has_tools, notice_saying, port,
+};
 
 /// The name in the shipped configurations.
 const NAME: &str = "pay.example.ci";
@@ -288,15 +290,24 @@ async fn whole_street(kind: Kind) {
 
 #[tokio::test]
 async fn nginx_in_front() {
+    if !has_tools("tests/proxy/run") {
+        return;
+    }
     whole_street(Kind::Nginx).await;
 }
 
 #[tokio::test]
 async fn apache_in_front() {
+    if !has_tools("tests/proxy/run") {
+        return;
+    }
     whole_street(Kind::Apache).await;
 }
 
 #[tokio::test]
 async fn apache_with_a_htaccess_only() {
+    if !has_tools("tests/proxy/run") {
+        return;
+    }
     whole_street(Kind::Htaccess).await;
 }
