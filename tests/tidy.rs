@@ -53,6 +53,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("hmac", &["adapters/", "simulator/sign.rs"]),
     ("sha2", &["adapters/", "ledger/", "simulator/sign.rs"]),
     ("governor", &["adapters/"]),
+    ("pulldown_cmark", &["http/"]),
     ("askama", &["http/", "adapters/"]),
     ("clap", &["cli/", "simulator/settings.rs"]),
     ("comfy_table", &["cli/"]),

@@ -13,7 +13,7 @@ use crate::adapters::cinetpay::signature::{Rejection, Verifier};
 use crate::adapters::keyed_hash::KeyedHash;
 use crate::adapters::limits::{ClientLimiter, client_ip};
 use crate::adapters::mailer::{self, Postman};
-use crate::adapters::token::{Links, TokenError};
+use crate::adapters::token::{DownloadClaim, Links, TokenError};
 use crate::config::{self, Config};
 use crate::domain::values::{OrderId, TransactionId};
 use crate::http::{AdminToken, BadToken, Deps, Gate, Gates, Heard, Readiness, Seals, Unheard};
@@ -92,6 +92,7 @@ fn mail_settings(config: &Config) -> mailer::Settings {
         route,
         from: config.mail.from.clone(),
         from_name: config.mail.from_name.expose().to_owned(),
+        merchant: config.merchant.clone(),
         reply_to: config.mail.reply_to.clone(),
         public_url: config.server.public_url.clone(),
         timeout: config.mail.timeout,
@@ -106,6 +107,7 @@ pub(super) struct Limiters {
     unsigned: Arc<ClientLimiter>,
     status: Arc<ClientLimiter>,
     download: Arc<ClientLimiter>,
+    recover: Arc<ClientLimiter>,
     login: Arc<ClientLimiter>,
 }
 
@@ -117,6 +119,7 @@ impl Limiters {
             unsigned: per_minute(config.limits.bad_signature_per_minute),
             status: per_minute(config.limits.status_per_minute),
             download: per_minute(config.limits.download_per_minute),
+            recover: per_minute(config.limits.recover_per_minute),
             login: per_minute(config.limits.login_per_minute),
         }
     }
@@ -135,12 +138,13 @@ impl Limiters {
     }
 
     /// Each with the label of its metric.
-    fn all(&self) -> [(&'static str, &ClientLimiter); 5] {
+    fn all(&self) -> [(&'static str, &ClientLimiter); 6] {
         [
             ("buy", &self.buy),
             ("bad_signature", &self.unsigned),
             ("status", &self.status),
             ("download", &self.download),
+            ("recover", &self.recover),
             ("login", &self.login),
         ]
     }
@@ -177,11 +181,15 @@ pub(super) fn deps(config: &Config, built: Built, limiters: &Limiters) -> Deps {
             unsigned: gate(&limiters.unsigned),
             status: gate(&limiters.status),
             download: gate(&limiters.download),
+            recover: gate(&limiters.recover),
             login: gate(&limiters.login),
         },
         settings: crate::http::Settings {
             allowed_origins: config.server.allowed_origins.clone(),
             free_bytes_min: config.free_bytes_min,
+            merchant: Arc::new(config.merchant.clone()),
+            secure: config.server.public_url.scheme() == "https",
+            policy: config.policy(),
         },
         admin_token: AdminToken::new(config.admin.token.expose().to_owned()),
         readiness: built.readiness,
@@ -209,25 +217,40 @@ fn seals(config: &Config, links: Arc<Links>, clock: Clock) -> Seals {
         }),
         token: {
             let (links, clock) = (Arc::clone(&links), clock.clone());
-            Arc::new(move |token| {
-                let claim = links.read_download(token, seconds(&clock)).map_err(bad)?;
-                Ok((OrderId::parse(&claim.order).map_err(|_| BadToken::Forged)?, claim.link))
-            })
+            Arc::new(move |token| claimed(links.read_download(token, seconds(&clock))))
         },
         grant: {
             let (links, clock) = (Arc::clone(&links), clock.clone());
             Arc::new(move |order, link, n| links.grant_token(&order.to_string(), link, n, seconds(&clock)))
         },
-        granted: Arc::new(move |token| {
-            let claim = links.read_grant(token, seconds(&clock), grant_seconds).map_err(bad)?;
-            Ok((OrderId::parse(&claim.order).map_err(|_| BadToken::Forged)?, claim.link))
-        }),
+        granted: {
+            let (links, clock) = (Arc::clone(&links), clock.clone());
+            Arc::new(move |token| {
+                let claim = links.read_grant(token, seconds(&clock), grant_seconds).map_err(bad)?;
+                Ok((OrderId::parse(&claim.order).map_err(|_| BadToken::Forged)?, claim.link))
+            })
+        },
+        order: {
+            let (links, clock) = (Arc::clone(&links), clock.clone());
+            Arc::new(move |token| claimed(links.read_order(token, seconds(&clock))))
+        },
+        browser: {
+            let (links, clock) = (Arc::clone(&links), clock.clone());
+            Arc::new(move |token| claimed(links.read_browser(token, seconds(&clock))))
+        },
+        sign_browser: Arc::new(move |order| links.browser_token(&order.to_string(), seconds(&clock))),
         hash: Arc::new(move |bytes| hash.hex(bytes)),
     }
 }
 
 fn seconds(clock: &Clock) -> u64 {
     u64::try_from(clock.now().seconds()).unwrap_or(0)
+}
+
+/// The order and the link that a token names.
+fn claimed(read: Result<DownloadClaim, TokenError>) -> Result<(OrderId, u32), BadToken> {
+    let claim = read.map_err(bad)?;
+    Ok((OrderId::parse(&claim.order).map_err(|_| BadToken::Forged)?, claim.link))
 }
 
 fn bad(why: TokenError) -> BadToken {

@@ -11,7 +11,7 @@ use super::reader::{Fault, Reader};
 use super::rules::{self, SECRET_BYTES_MIN, public_address, real_secret, web_address};
 use super::{
     Actors, Admin, CatalogFile, Channels, Cinetpay, Config, Deliver, Download, Environment, Limits, Log,
-    LogFormat, Server, Store, Verify, authority, catalog, mail,
+    LogFormat, Server, Store, Verify, authority, catalog, mail, merchant,
 };
 
 const BYTES_PER_MIB: u64 = 1024 * 1024;
@@ -47,6 +47,7 @@ pub(super) fn config(reader: &Reader<'_>) -> Option<Config> {
     let free_bytes_min = reader.number("store.free_mib_min", 0..=MIB_MAX) * BYTES_PER_MIB;
     let catalog = catalog_file(reader);
     let mail = mail::read(reader, production);
+    let merchant = merchant::read(reader, mail.as_ref());
     let download = Download {
         ttl: reader.duration("download.ttl", MILLISECOND),
         max_downloads: reader.number("download.max_downloads", 1..=1_000),
@@ -65,6 +66,7 @@ pub(super) fn config(reader: &Reader<'_>) -> Option<Config> {
         free_bytes_min,
         catalog: catalog?,
         mail: mail?,
+        merchant,
         download,
         verify,
         deliver,
@@ -248,6 +250,7 @@ fn limits(reader: &Reader<'_>) -> Limits {
         buy_per_minute: rate("limits.buy_per_minute"),
         status_per_minute: rate("limits.status_per_minute"),
         download_per_minute: rate("limits.download_per_minute"),
+        recover_per_minute: rate("limits.recover_per_minute"),
         login_per_minute: rate("limits.login_per_minute"),
         bad_signature_per_minute: rate("limits.bad_signature_per_minute"),
     }

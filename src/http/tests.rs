@@ -10,7 +10,7 @@ use warp::test::{RequestBuilder, request};
 
 use super::*;
 use crate::actors::{Parts, Running};
-use crate::domain::catalog::{Product, Tier};
+use crate::domain::catalog::{Picture, Product, Tier};
 use crate::domain::input::{Acceptance, Verdict};
 use crate::domain::schedule::Policy;
 use crate::domain::values::{Claimed, Currency, Money};
@@ -101,6 +101,9 @@ fn seals() -> Seals {
         token: read_token("mail"),
         grant: Arc::new(|order, link, _| format!("file:{order}:{link}")),
         granted: read_token("file"),
+        order: read_token("order"),
+        browser: read_token("browser"),
+        sign_browser: Arc::new(|order| format!("browser:{order}:0")),
         hash: Arc::new(|bytes| bytes.iter().map(|byte| format!("{byte:02x}")).collect()),
     }
 }
@@ -114,7 +117,8 @@ async fn stage() -> Stage {
     let product = Product {
         slug: "audit-kit".into(),
         name: "Kit d’audit".into(),
-        description: "".into(),
+        description: "Un *kit*.\n\n- complet".into(),
+        picture: Picture::recognise(b"\xff\xd8\xffpicture".to_vec()),
         tiers: vec![tier],
     };
     let catalog = Arc::new(Catalog { products: vec![product] });
@@ -151,10 +155,12 @@ async fn stage() -> Stage {
             unsigned: Arc::clone(&open),
             status: Arc::clone(&open),
             download: Arc::clone(&open),
+            recover: Arc::clone(&open),
             login: open,
         },
         settings: Settings {
             allowed_origins: vec!["https://shop.example".to_owned()],
+            merchant: Arc::new(Merchant { name: "Boutique d’Élodie".to_owned(), ..Merchant::default() }),
             ..Settings::default()
         },
         admin_token: AdminToken::new(TOKEN.to_owned()),

@@ -235,7 +235,7 @@ impl Shop {
             return;
         };
         let by = Decision { by: "impostor".to_owned(), note: String::new() };
-        let events = [Event::Note { by, resend: None }];
+        let events = [Event::Note { by, resend: None, buyer: None }];
         let now = self.world.with(|s| s.clock());
         let outcome = self.ledger.commit(&stale, &events, now).await;
         self.world.with(|s| match outcome {
@@ -300,6 +300,9 @@ fn name_of(input: &Input) -> &'static str {
     match input {
         Input::Buy(_) => "buy",
         Input::Repeat => "repeat",
+        Input::Retry => "retry",
+        Input::SendAgain => "send again",
+        Input::Readdress(_) => "readdress",
         Input::Notify(_) => "notify",
         Input::Download { .. } => "download",
         Input::Verify => "admin verifies",
