@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use warp::http::header::{HeaderMap, HeaderName, VARY};
+use warp::http::header::{HeaderMap, HeaderName, SET_COOKIE, VARY};
 use warp::http::{Method, StatusCode};
 use warp::reply::Response;
 
 use super::answer::{self, Problem};
 use super::call::{self, Call, Fields};
 use super::pages::{self, Frame};
-use super::{Site, cors, markdown, order, shop};
+use super::{Deps, Site, cors, language, markdown, order, shop};
 use crate::actors::{AskError, Receipt};
 use crate::domain::catalog::{Product, Tier};
 use crate::domain::decide::Refusal;
@@ -23,6 +23,10 @@ use crate::domain::{slips, words};
 const FORM_BYTES_MAX: usize = 16 * 1024;
 /// Longest idempotency key, in bytes.
 const KEY_BYTES_MAX: usize = 255;
+/// The cookie of a visit to the purchase pages.
+const VISIT_COOKIE: &str = "visite";
+/// How long a visit lasts, in days: as long as an idempotency key.
+const VISIT_DAYS_MAX: u64 = 1;
 /// How often a purchase is handed to an order that another request is just making.
 const SUBMITS_MAX: u32 = 3;
 
@@ -45,7 +49,7 @@ pub(crate) async fn route(site: &Arc<Site>, mut call: Call) -> Response {
         return cors::open(&deps, &call, answer);
     };
     if call.looks() {
-        return form(&call, product, tier, &Fields::default(), &Remark::None);
+        return form(&deps, &call, (product, tier), &Fields::default(), &Remark::None);
     }
     if call.method == Method::OPTIONS {
         return cors::preflight(&deps, &call);
@@ -67,14 +71,22 @@ enum Remark {
 }
 
 /// The purchase page, with what was typed.
-fn form(call: &Call, product: &Product, tier: &Tier, typed: &Fields, remark: &Remark) -> Response {
+fn form(
+    deps: &Deps,
+    call: &Call,
+    (product, tier): (&Product, &Tier),
+    typed: &Fields,
+    remark: &Remark,
+) -> Response {
     let lang = typed.get("lang").and_then(call::lang_named).unwrap_or_else(|| call.lang());
     let (problem, meant) = match remark {
         Remark::None => (None, ""),
         Remark::Wrong(problem) => (Some(problem), ""),
         Remark::Meant(email) => (None, email.expose()),
     };
-    let fresh = || format!("{:032x}", rand::random::<u128>());
+    let visit = call.cookies(VISIT_COOKIE).find(|text| is_chance(text));
+    let known = form_request(typed).or(visit).map(str::to_owned);
+    let request = known.unwrap_or_else(|| format!("{:032x}", rand::random::<u128>()));
     let page = pages::Buy {
         frame: Frame::in_lang(call, lang),
         product: &product.name,
@@ -83,14 +95,17 @@ fn form(call: &Call, product: &Product, tier: &Tier, typed: &Fields, remark: &Re
         tier: &tier.name,
         price: words::amount(tier.price, lang),
         meant,
-        request: form_request(typed).map_or_else(fresh, str::to_owned),
+        request: request.clone(),
         email: typed_email(typed),
         name: typed.get("name").unwrap_or_default(),
         phone: typed.get("phone").unwrap_or_default(),
         wrong: problem.and_then(|problem| problem.field).unwrap_or_default(),
         message: problem.map(|problem| problem.text(lang)).unwrap_or_default(),
     };
-    let answer = answer::purchase_page(StatusCode::OK, &page);
+    let mut answer = answer::purchase_page(StatusCode::OK, &page);
+    if visit.is_none() {
+        visiting(deps, &mut answer, &request, VISIT_DAYS_MAX);
+    }
     match problem {
         Some(problem) => problem.finish(answer),
         None => answer,
@@ -110,14 +125,16 @@ async fn post(site: &Arc<Site>, call: &mut Call, product: &Product, tier: &Tier)
     };
     let bought = match buyer(call, &fields) {
         Ok(buyer) => match slip(call, &fields, &buyer.email) {
-            Some(meant) => return form(call, product, tier, &fields, &Remark::Meant(meant)),
+            Some(meant) => return form(&site.deps, call, (product, tier), &fields, &Remark::Meant(meant)),
             None => buy(site, call, product, tier, (&fields, buyer)).await,
         },
         Err(problem) => Err(problem),
     };
     match bought {
         Ok(receipt) => bill(site, call, &receipt),
-        Err(problem) if call.accepts_html() => form(call, product, tier, &fields, &Remark::Wrong(problem)),
+        Err(problem) if call.accepts_html() => {
+            form(&site.deps, call, (product, tier), &fields, &Remark::Wrong(problem))
+        }
         Err(problem) => problem.answer(call),
     }
 }
@@ -137,7 +154,19 @@ fn typed_email(fields: &Fields) -> &str {
 
 /// What our form calls its purchase: 32 digits of chance, the same however often it is sent.
 fn form_request(fields: &Fields) -> Option<&str> {
-    fields.get("request").filter(|text| text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    fields.get("request").filter(|text| is_chance(text))
+}
+
+fn is_chance(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Has the browser remember its visit: whoever goes back from the payment page and buys once more goes on with the same
+/// order. Zero days end the visit.
+fn visiting(deps: &Deps, answer: &mut Response, request: &str, days: u64) {
+    if let Some(value) = language::cookie(deps, VISIT_COOKIE, request, "/buy/", days) {
+        answer.headers_mut().append(SET_COOKIE, value);
+    }
 }
 
 /// Refuses new orders while the disk runs full: what is left is for what was already sold.
@@ -341,6 +370,10 @@ fn bill(site: &Site, call: &Call, receipt: &Receipt) -> Response {
     };
     answer::set(&mut answer, VARY, "Accept");
     order::remember(&site.deps, &mut answer, payment.id);
+    if payment.sale().is_some() {
+        // Shown what was bought already; whoever buys now means another one.
+        visiting(&site.deps, &mut answer, "", 0);
+    }
     answer
 }
 

@@ -32,7 +32,7 @@ pub(crate) fn remember(deps: &Deps, chosen: Option<Lang>, answer: &mut Response)
     }
 }
 
-/// A cookie that no script reads and no other site's form sends. `value` and `path` are ours: no separators in them.
+/// A cookie that no script reads and no other site's form sends; zero days remove it. `value` and `path` are ours: no separators in them.
 pub(crate) fn cookie(deps: &Deps, name: &str, value: &str, path: &str, days: u64) -> Option<HeaderValue> {
     let seconds = days * 24 * 3600;
     let secure = if deps.settings.secure { "; Secure" } else { "" };

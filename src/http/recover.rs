@@ -17,7 +17,7 @@ use crate::domain::values::{Email, OrderId};
 use crate::ledger::Query;
 
 /// How long every answer takes, in milliseconds.
-const ANSWER_MILLIS: u64 = 1_000;
+pub(crate) const ANSWER_MILLIS: u64 = 1_000;
 /// How long the search and the commits may take within that, in milliseconds.
 const WORK_MILLIS_MAX: u64 = 900;
 /// Purchases found again at one time, the newest.

@@ -4,6 +4,10 @@
   var box = document.querySelector("[data-order]");
   if (!box || !box.dataset.order) return;
   var address = "/payment/status/" + encodeURIComponent(box.dataset.order) + "/";
+  // CinetPay posts its way back here. As a GET the page can be reloaded, reopened and gone back to.
+  if (!box.dataset.home && history.replaceState) {
+    history.replaceState(null, "", "/payment/return/?transaction_id=" + encodeURIComponent(box.dataset.order));
+  }
   var POLL_MILLIS = 3000;
   // After a refusal a late confirmation may still come, and the page is told of it.
   var LATE_MILLIS = 30000;
