@@ -160,36 +160,12 @@ fn input(word: &str) -> Input {
 }
 
 /// Every input that [`input`] knows.
+#[rustfmt::skip]
 const WORDS: &[&str] = &[
-    "buy",
-    "repeat",
-    "notify",
-    "notify2",
-    "download",
-    "retry",
-    "sendAgain",
-    "readdress",
-    "openedAgain",
-    "verify",
-    "resend",
-    "approve",
-    "reject",
-    "refund",
-    "revoke",
-    "opened",
-    "notOpened",
-    "timedOut",
-    "accepted",
-    "mismatch",
-    "otherCurrency",
-    "noAmount",
-    "refused",
-    "pending",
-    "unknown",
-    "unheard",
-    "mailed",
-    "mailRefused",
-    "mailLater",
+    "buy", "repeat", "notify", "notify2", "download", "retry", "sendAgain", "readdress", "openedAgain",
+    "verify", "resend", "approve", "reject", "refund", "revoke", "opened", "notOpened", "timedOut",
+    "accepted", "mismatch", "otherCurrency", "noAmount", "refused", "pending", "unknown", "unheard",
+    "mailed", "mailRefused", "mailLater",
 ];
 
 /// Every (status, input) pair: the events that follow, and the status after them.
