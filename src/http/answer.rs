@@ -141,7 +141,7 @@ impl Problem {
         let (fr, en) = self.heading();
         let action = match self.kind {
             "unknown-product" | "not-found" => Some(("/", "Voir la boutique", "See the shop")),
-            "link-expired" | "link-used-up" | "link-revoked" | "link-forged" | "order-closed" => {
+            "link-expired" | "link-revoked" | "link-forged" | "order-closed" => {
                 Some(("/achats/", "Retrouver mes achats", "Find my purchases"))
             }
             _ => None,
