@@ -222,6 +222,8 @@ impl State {
                     Input::Resend(_) => Wanted::Word,
                     Input::Notify(_) => {
                         self.bring_forward(&payment, duplicate);
+                        // A review waits for a person; the right payment, on another page, may come before.
+                        self.look |= !duplicate && matches!(payment.status, Status::Review { .. });
                         reply.send(Ok(Receipt { payment, duplicate }));
                         return Ok(());
                     }

@@ -17,9 +17,9 @@ use crate::domain::values::{Email, OrderId};
 use crate::ledger::Query;
 
 /// How long every answer takes, in milliseconds.
-pub(crate) const ANSWER_MILLIS: u64 = 1_000;
+pub(crate) const ANSWER_MILLIS: u64 = 500;
 /// How long the search and the commits may take within that, in milliseconds.
-const WORK_MILLIS_MAX: u64 = 900;
+const WORK_MILLIS_MAX: u64 = 450;
 /// Purchases found again at one time, the newest.
 const ORDERS_MAX: usize = 5;
 /// Largest form, in bytes.
