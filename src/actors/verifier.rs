@@ -16,12 +16,13 @@ const CANNOT_TELL: [&str; 3] = ["609", "613", "624"];
 /// Asks about every attempt up to the newest.
 pub(super) fn check(shared: Arc<Shared>, payment: Arc<Payment>) -> Errand {
     let (order, newest, time) = (payment.id, payment.attempt, shared.parts.settings.errand_time);
-    let notices = payment.notices.len();
+    let (notices, price) = (payment.notices.len(), payment.price);
     let work = async move {
         let mut answers = Vec::new();
         for attempt in newest.newest_first() {
             let verdict = shared.parts.provider.check(TransactionId { order, attempt }).await;
-            let decisive = matches!(verdict, Verdict::Accepted(_));
+            // Another amount decides nothing yet: the right one may have been paid on an older page.
+            let decisive = matches!(&verdict, Verdict::Accepted(paid) if paid.claimed.is(price));
             answers.push((attempt, verdict));
             if decisive {
                 break;

@@ -167,3 +167,20 @@ async fn the_log_names_nobody_and_opens_nothing() {
         assert!(secrets.iter().all(|secret| !line.contains(secret)), "{line}");
     }
 }
+
+/// One page of an order was paid otherwise, another one rightly: the right money is seen although a person was asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_right_payment_ends_a_review_of_another_page() {
+    let app = TestApp::start().await;
+    let (order, cookie) = bought(&app, "email=awa%40example.ci").await;
+    app.cinetpay.refuse(&order, "627").unwrap();
+    app.until(&order, "FAILED").await;
+    send(&app, &format!("/commande/{order}/payer/"), &cookie, "").await;
+    let second = format!("{order}R2");
+    app.settle(&second, &json!({"accepted_amount": "100"}));
+    app.cinetpay.approve(&second).unwrap();
+    app.until(&order, "REVIEW").await;
+    app.cinetpay.approve(&order).unwrap();
+    app.until(&order, "DELIVERED").await;
+    assert_eq!(times(&app.kinds(&order).await, "PAID"), 1);
+}
