@@ -68,6 +68,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("sha2", &["adapters/", "ledger/", "simulator/sign.rs"]),
     ("governor", &["adapters/"]),
     ("listenfd", &["adapters/"]),
+    ("pulldown_cmark", &["http/"]),
     ("askama", &["http/", "adapters/"]),
     ("clap", &["cli/", "simulator/settings.rs"]),
     ("comfy_table", &["cli/"]),

@@ -25,13 +25,15 @@ pub(super) fn deliver(shared: Arc<Shared>, payment: &Payment, sale: &Sale) -> Er
         price: payment.price,
         link: sale.link.clone(),
     };
+    let link = sale.link.number;
     let time = shared.parts.settings.errand_time;
     let work = async move {
         match shared.parts.mailer.send(letter).await {
-            Posted::Accepted => Report::MailAccepted,
-            Posted::Refused { reason } => Report::MailRefused(reason),
-            Posted::Unavailable { reason } => Report::MailUnavailable(reason),
+            Posted::Accepted => Report::MailAccepted { link },
+            Posted::Refused { reason } => Report::MailRefused { link, reason },
+            Posted::Unavailable { reason } => Report::MailUnavailable { link, reason },
         }
     };
-    Errand { work: Box::pin(work), lost: Report::MailUnavailable("LOST".to_owned()), time }
+    let lost = Report::MailUnavailable { link, reason: "LOST".to_owned() };
+    Errand { work: Box::pin(work), lost, time }
 }

@@ -216,6 +216,10 @@ impl State {
                         self.open = true;
                         Wanted::Page
                     }
+                    Input::Retry if self.may_open(&payment) => {
+                        self.open = true;
+                        Wanted::Page
+                    }
                     Input::Verify => {
                         self.look = true;
                         Wanted::Word
@@ -223,10 +227,15 @@ impl State {
                     Input::Resend(_) => Wanted::Word,
                     Input::Notify(_) => {
                         self.bring_forward(&payment, duplicate);
+                        // A review waits for a person; the right payment, on another page, may come before.
+                        self.look |= !duplicate && matches!(payment.status, Status::Review { .. });
                         reply.send(Ok(Receipt { payment, duplicate }));
                         return Ok(());
                     }
                     Input::Repeat
+                    | Input::Retry
+                    | Input::SendAgain
+                    | Input::Readdress(_)
                     | Input::Download { .. }
                     | Input::Approve(_)
                     | Input::Reject(_)
@@ -286,7 +295,7 @@ impl State {
         failpoint!("created.before_commit" if matches!(input, Input::Buy(_)));
         failpoint!("init.answered_before_commit" if matches!(input, Input::Report(Report::Opened { .. })));
         failpoint!("check.answered_before_commit" if matches!(input, Input::Report(Report::Checked { .. })));
-        failpoint!("mail.accepted_before_commit" if matches!(input, Input::Report(Report::MailAccepted)));
+        failpoint!("mail.accepted_before_commit" if matches!(input, Input::Report(Report::MailAccepted { .. })));
         let standing = match parts.ledger.commit(order, self.standing.as_ref(), &events, now).await {
             Ok(standing) => standing,
             Err(CommitError::NoRoom | CommitError::Io(_)) => return Ok(Err(AskError::NoRoom)),
@@ -328,8 +337,12 @@ impl State {
     fn owed(&mut self, payment: &Arc<Payment>) -> Option<(Errand, OwnedSemaphorePermit)> {
         let shared = &self.shared;
         let undecided = !matches!(payment.status, Status::Paid(_) | Status::Refunded(_));
-        let (look, open) = (std::mem::take(&mut self.look), std::mem::take(&mut self.open));
+        let look = std::mem::take(&mut self.look);
+        let open = std::mem::take(&mut self.open) && self.may_open(payment);
+        let refused = matches!(payment.status, Status::Failed { .. });
         let step = match next_step(payment, shared.parts.clock.now()) {
+            // The opening asks about the newest attempt first, so a look that is due loses nothing.
+            _ if open && refused => Step::Open(payment.attempt),
             Step::Wait(_) | Step::Rest if open => Step::Open(payment.attempt),
             Step::Wait(_) | Step::Rest if look && undecided => Step::Check(payment.attempt),
             owed => owed,
@@ -355,13 +368,20 @@ impl State {
         }
     }
 
+    /// Whether a buyer who waits may be given a payment page that is not open yet.
+    fn may_open(&self, payment: &Payment) -> bool {
+        let parts = &self.shared.parts;
+        payment.wants_page() || payment.may_retry(&parts.policy, parts.clock.now())
+    }
+
     fn answer_waiters(&mut self) {
         let crowded = std::mem::take(&mut self.crowded);
         let Some(payment) = self.payment().cloned() else { return };
+        let no_page = payment.wants_page() || matches!(payment.status, Status::Failed { .. });
         for (wanted, reply) in self.waiters.drain(..) {
             reply.send(match wanted {
-                Wanted::Page if payment.wants_page() && crowded => Err(AskError::Busy),
-                Wanted::Page if payment.wants_page() => Err(AskError::NotOpened("CinetPay".to_owned())),
+                Wanted::Page if no_page && crowded => Err(AskError::Busy),
+                Wanted::Page if no_page => Err(AskError::NotOpened("CinetPay".to_owned())),
                 Wanted::Page | Wanted::Word => {
                     Ok(Receipt { payment: Arc::clone(&payment), duplicate: false })
                 }

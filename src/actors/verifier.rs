@@ -13,15 +13,27 @@ use crate::ports::{OpenRequest, Opened};
 /// take. A page under another number does no harm then, and with wrong credentials it is refused.
 const CANNOT_TELL: [&str; 3] = ["609", "613", "624"];
 
+/// Which part of an errand's time the question about an older page may take, once a newer one was paid otherwise.
+const OTHERS_SHARE: u32 = 16;
+
 /// Asks about every attempt up to the newest.
 pub(super) fn check(shared: Arc<Shared>, payment: Arc<Payment>) -> Errand {
     let (order, newest, time) = (payment.id, payment.attempt, shared.parts.settings.errand_time);
-    let notices = payment.notices.len();
+    let (notices, price) = (payment.notices.len(), payment.price);
     let work = async move {
         let mut answers = Vec::new();
+        let mut otherwise = false;
         for attempt in newest.newest_first() {
-            let verdict = shared.parts.provider.check(TransactionId { order, attempt }).await;
-            let decisive = matches!(verdict, Verdict::Accepted(_));
+            let check = shared.parts.provider.check(TransactionId { order, attempt });
+            // Once something was paid, older pages must not cost its report the errand's time.
+            let verdict = if otherwise {
+                tokio::time::timeout(time / OTHERS_SHARE, check).await.unwrap_or_else(|_| unheard())
+            } else {
+                check.await
+            };
+            // Another amount decides nothing yet: the right one may have been paid on an older page.
+            let decisive = matches!(&verdict, Verdict::Accepted(paid) if paid.claimed.is(price));
+            otherwise |= matches!(verdict, Verdict::Accepted(_));
             answers.push((attempt, verdict));
             if decisive {
                 break;
@@ -29,8 +41,15 @@ pub(super) fn check(shared: Arc<Shared>, payment: Arc<Payment>) -> Errand {
         }
         Report::Checked { answers, notices }
     };
-    let lost = Verdict::Unknown { code: "LOST".to_owned(), answered: false, retry_after: None };
-    Errand { work: Box::pin(work), lost: Report::Checked { answers: vec![(newest, lost)], notices }, time }
+    Errand {
+        work: Box::pin(work),
+        lost: Report::Checked { answers: vec![(newest, unheard())], notices },
+        time,
+    }
+}
+
+fn unheard() -> Verdict {
+    Verdict::Unknown { code: "LOST".to_owned(), answered: false, retry_after: None }
 }
 
 /// Opens a payment page. `ask_first` where an earlier asking may have opened it unheard: its answer was not read, or a

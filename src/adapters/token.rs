@@ -29,6 +29,11 @@ const DOWNLOAD_SALT: &str = "auditshield.download";
 /// Salt of the short-lived address that serves the file.
 const GRANT_SALT: &str = "auditshield.grant";
 
+/// Salt of the mailed address of an order's page.
+const ORDER_SALT: &str = "auditshield.order";
+/// Salt of the cookie that a purchase leaves in the buyer's browser.
+const BROWSER_SALT: &str = "auditshield.browser";
+
 type HmacSha256 = Hmac<Sha256>;
 
 /// Why a token is not taken.
@@ -94,6 +99,8 @@ fn first_link() -> u32 {
 pub struct Links {
     downloads: Signer,
     grants: Signer,
+    orders: Signer,
+    browsers: Signer,
 }
 
 impl Links {
@@ -104,6 +111,8 @@ impl Links {
         Self {
             downloads: Signer::new(DOWNLOAD_SALT, current.as_ref(), &previous),
             grants: Signer::new(GRANT_SALT, current.as_ref(), &previous),
+            orders: Signer::new(ORDER_SALT, current.as_ref(), &previous),
+            browsers: Signer::new(BROWSER_SALT, current.as_ref(), &previous),
         }
     }
 
@@ -114,9 +123,27 @@ impl Links {
 
     /// Reads a mailed link's token. It has no age limit of its own: the ledger knows the expiry.
     pub fn read_download(&self, token: &str, now: u64) -> Result<DownloadClaim, TokenError> {
-        let (json, issued_at) = self.downloads.unsign(token, now, None)?;
-        let payload: DownloadPayload<'_> = serde_json::from_slice(&json).map_err(|_| TokenError::Forged)?;
-        Ok(DownloadClaim { order: payload.order_id.into_owned(), link: payload.link, issued_at })
+        read_claim(&self.downloads, token, now)
+    }
+
+    /// The token of the order's page in a mail. It carries the link's number, so that it dies with a replaced link.
+    pub fn order_token(&self, order: &str, link: u32, issued_at: u64) -> String {
+        self.orders.sign_payload(&DownloadPayload { order_id: order.into(), link }, issued_at)
+    }
+
+    /// Reads the token of the order's page in a mail.
+    pub fn read_order(&self, token: &str, now: u64) -> Result<DownloadClaim, TokenError> {
+        read_claim(&self.orders, token, now)
+    }
+
+    /// The cookie of the browser that bought.
+    pub fn browser_token(&self, order: &str, issued_at: u64) -> String {
+        self.browsers.sign_payload(&DownloadPayload { order_id: order.into(), link: 0 }, issued_at)
+    }
+
+    /// Reads the cookie of the browser that bought.
+    pub fn read_browser(&self, token: &str, now: u64) -> Result<DownloadClaim, TokenError> {
+        read_claim(&self.browsers, token, now)
     }
 
     /// The token of the short-lived address that serves download `n` of `link`.
@@ -130,6 +157,12 @@ impl Links {
         let payload: GrantPayload = serde_json::from_slice(&json).map_err(|_| TokenError::Forged)?;
         Ok(GrantClaim { order: payload.order_id, link: payload.link, n: payload.n, issued_at })
     }
+}
+
+fn read_claim(signer: &Signer, token: &str, now: u64) -> Result<DownloadClaim, TokenError> {
+    let (json, issued_at) = signer.unsign(token, now, None)?;
+    let payload: DownloadPayload<'_> = serde_json::from_slice(&json).map_err(|_| TokenError::Forged)?;
+    Ok(DownloadClaim { order: payload.order_id.into_owned(), link: payload.link, issued_at })
 }
 
 /// One salt's keys: the first signs, all verify.

@@ -21,6 +21,7 @@ pub struct DemoOptions {
 /// The demonstration's product, a real file.
 pub(super) const KIT: &[u8] = include_bytes!("../../config/files/audit-kit.md");
 const PREVIEW: &[u8] = include_bytes!("../../config/files/audit-kit-apercu.md");
+const PICTURE: &[u8] = include_bytes!("../../config/files/audit-kit.jpg");
 const CATALOG: &str = include_str!("../../config/catalog.toml");
 
 /// The running demonstration.
@@ -79,6 +80,7 @@ async fn raise(folder: &Path, port: u16, metrics: Metrics) -> Result<Stage, Erro
     std::fs::write(folder.join("catalog.toml"), CATALOG)?;
     std::fs::write(folder.join("files/audit-kit.md"), KIT)?;
     std::fs::write(folder.join("files/audit-kit-apercu.md"), PREVIEW)?;
+    std::fs::write(folder.join("files/audit-kit.jpg"), PICTURE)?;
     let (public, admin) = (listeners.public.local_addr()?, listeners.admin.local_addr()?);
     let given = Given::only([
         ("CINETPAY_ENV", "sandbox".to_owned()),
@@ -94,6 +96,10 @@ async fn raise(folder: &Path, port: u16, metrics: Metrics) -> Result<Stage, Erro
         ("AUDITSHIELD_CATALOG__PATH", folder.join("catalog.toml").display().to_string()),
         ("AUDITSHIELD_MAIL__URL", format!("smtp://{}?tls=none", mailbox.addr())),
         ("AUDITSHIELD_MAIL__FROM", "boutique@demo.example".to_owned()),
+        ("AUDITSHIELD_MERCHANT__NAME", "Boutique Démo".to_owned()),
+        ("AUDITSHIELD_MERCHANT__ADDRESS", "Rue des Jardins, Cocody, Abidjan".to_owned()),
+        ("AUDITSHIELD_MERCHANT__CONTACT", "+225 07 00 00 00 00".to_owned()),
+        ("AUDITSHIELD_MERCHANT__IDENTIFIERS", "RCCM CI-ABJ-0000-A-00000".to_owned()),
         ("AUDITSHIELD_SECRET_KEY", format!("{:032x}", rand::random::<u128>())),
     ]);
     let config = config::load(&given).map_err(|problems| Error::Demo(problems.to_string()))?;

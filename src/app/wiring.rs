@@ -14,7 +14,7 @@ use crate::adapters::cinetpay::trial;
 use crate::adapters::keyed_hash::KeyedHash;
 use crate::adapters::limits::{ClientLimiter, client_ip};
 use crate::adapters::mailer::{self, Postman};
-use crate::adapters::token::{Links, TokenError};
+use crate::adapters::token::{DownloadClaim, Links, TokenError};
 use crate::config::{self, Config};
 use crate::domain::catalog::Catalog;
 use crate::domain::values::{OrderId, TransactionId};
@@ -98,14 +98,15 @@ pub(super) struct Limiters {
     unsigned: Current<ClientLimiter>,
     status: Current<ClientLimiter>,
     download: Current<ClientLimiter>,
+    recover: Current<ClientLimiter>,
     login: Current<ClientLimiter>,
 }
 
 impl Limiters {
     pub(super) fn new(config: &Config) -> Self {
-        let [buy, unsigned, status, download, login] =
+        let [buy, unsigned, status, download, recover, login] =
             rates(config.limits).map(|n| Current::new(ClientLimiter::per_minute(n)));
-        Self { buy, unsigned, status, download, login }
+        Self { buy, unsigned, status, download, recover, login }
     }
 
     /// Takes over the rates that changed. The others keep their memory of who asked how often.
@@ -132,24 +133,26 @@ impl Limiters {
     }
 
     /// Each with the label of its metric.
-    fn all(&self) -> [(&'static str, &Current<ClientLimiter>); 5] {
+    fn all(&self) -> [(&'static str, &Current<ClientLimiter>); 6] {
         [
             ("buy", &self.buy),
             ("bad_signature", &self.unsigned),
             ("status", &self.status),
             ("download", &self.download),
+            ("recover", &self.recover),
             ("login", &self.login),
         ]
     }
 }
 
 /// The rates, in the order of [`Limiters::all`].
-fn rates(limits: config::Limits) -> [u32; 5] {
+fn rates(limits: config::Limits) -> [u32; 6] {
     [
         limits.buy_per_minute,
         limits.bad_signature_per_minute,
         limits.status_per_minute,
         limits.download_per_minute,
+        limits.recover_per_minute,
         limits.login_per_minute,
     ]
 }
@@ -186,11 +189,15 @@ pub(super) fn deps(config: &Config, built: Built, live: &Live) -> Deps {
             unsigned: gate(&limiters.unsigned),
             status: gate(&limiters.status),
             download: gate(&limiters.download),
+            recover: gate(&limiters.recover),
             login: gate(&limiters.login),
         },
         settings: crate::http::Settings {
             allowed_origins: config.server.allowed_origins.clone(),
             free_bytes_min: config.free_bytes_min,
+            merchant: Arc::new(config.merchant.clone()),
+            secure: config.server.public_url.scheme() == "https",
+            policy: config.policy(),
         },
         admin_token: AdminToken::new(config.admin.token.expose().to_owned()),
         readiness: built.readiness,
@@ -220,25 +227,40 @@ fn seals(config: &Config, links: Arc<Links>, clock: Clock) -> Seals {
         }),
         token: {
             let (links, clock) = (Arc::clone(&links), clock.clone());
-            Arc::new(move |token| {
-                let claim = links.read_download(token, seconds(&clock)).map_err(bad)?;
-                Ok((OrderId::parse(&claim.order).map_err(|_| BadToken::Forged)?, claim.link))
-            })
+            Arc::new(move |token| claimed(links.read_download(token, seconds(&clock))))
         },
         grant: {
             let (links, clock) = (Arc::clone(&links), clock.clone());
             Arc::new(move |order, link, n| links.grant_token(&order.to_string(), link, n, seconds(&clock)))
         },
-        granted: Arc::new(move |token| {
-            let claim = links.read_grant(token, seconds(&clock), grant_seconds).map_err(bad)?;
-            Ok((OrderId::parse(&claim.order).map_err(|_| BadToken::Forged)?, claim.link))
-        }),
+        granted: {
+            let (links, clock) = (Arc::clone(&links), clock.clone());
+            Arc::new(move |token| {
+                let claim = links.read_grant(token, seconds(&clock), grant_seconds).map_err(bad)?;
+                Ok((OrderId::parse(&claim.order).map_err(|_| BadToken::Forged)?, claim.link))
+            })
+        },
+        order: {
+            let (links, clock) = (Arc::clone(&links), clock.clone());
+            Arc::new(move |token| claimed(links.read_order(token, seconds(&clock))))
+        },
+        browser: {
+            let (links, clock) = (Arc::clone(&links), clock.clone());
+            Arc::new(move |token| claimed(links.read_browser(token, seconds(&clock))))
+        },
+        sign_browser: Arc::new(move |order| links.browser_token(&order.to_string(), seconds(&clock))),
         hash: Arc::new(move |bytes| hash.hex(bytes)),
     }
 }
 
 fn seconds(clock: &Clock) -> u64 {
     u64::try_from(clock.now().seconds()).unwrap_or(0)
+}
+
+/// The order and the link that a token names.
+fn claimed(read: Result<DownloadClaim, TokenError>) -> Result<(OrderId, u32), BadToken> {
+    let claim = read.map_err(bad)?;
+    Ok((OrderId::parse(&claim.order).map_err(|_| BadToken::Forged)?, claim.link))
 }
 
 fn bad(why: TokenError) -> BadToken {

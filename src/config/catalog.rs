@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::reader::Fault;
 use super::sources;
-use crate::domain::catalog::{Catalog, Product, Tier};
+use crate::domain::catalog::{Catalog, Picture, Product, Tier};
 use crate::domain::values::{Currency, Money};
 
 /// Largest catalogue read, in bytes.
@@ -18,6 +18,9 @@ const SLUG_BYTES_MAX: usize = 64;
 const NAME_BYTES_MAX: usize = 120;
 /// Longest description, in bytes.
 const DESCRIPTION_BYTES_MAX: usize = 4_000;
+
+/// Largest picture of a product, in bytes: a purchase page stays below 14 kB with everything that it loads.
+const PICTURE_BYTES_MAX: u64 = 6 * 1024;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -33,6 +36,7 @@ struct ProductText {
     name: String,
     #[serde(default)]
     description: String,
+    picture: Option<PathBuf>,
     #[serde(default)]
     tier: Vec<TierText>,
 }
@@ -103,10 +107,40 @@ fn products(file: FileText, folder: &Path, faults: &mut Vec<Fault>) -> Catalog {
                 tiers.push(Tier { id: tier.id, name: tier.name, price, file });
             }
         }
+        let picture = product.picture.as_deref().and_then(|path| picture(folder, path, &at, faults));
         let ProductText { slug, name, description, .. } = product;
-        catalog.products.push(Product { slug, name, description, tiers });
+        catalog.products.push(Product { slug, name, description, picture, tiers });
     }
     catalog
+}
+
+/// A picture of the catalogue: what it is decides its bytes, not its name.
+fn picture(folder: &Path, path: &Path, at: &str, faults: &mut Vec<Fault>) -> Option<Picture> {
+    let path = sold_file(folder, path, at, faults)?;
+    let length = std::fs::metadata(&path).map_or(0, |about| about.len());
+    if length > PICTURE_BYTES_MAX {
+        fault(
+            faults,
+            at,
+            &format!(
+                "image de {length} octets, {PICTURE_BYTES_MAX} au plus : réduisez-la (320 pixels de large, WebP)"
+            ),
+            &format!(
+                "its picture has {length} bytes, at most {PICTURE_BYTES_MAX}: reduce it (320 pixels wide, WebP)"
+            ),
+        );
+        return None;
+    }
+    let found = std::fs::read(&path).ok().and_then(Picture::recognise);
+    if found.is_none() {
+        fault(
+            faults,
+            at,
+            "image refusée, donnez du JPEG, PNG ou WebP",
+            "picture refused, give JPEG, PNG or WebP",
+        );
+    }
+    found
 }
 
 fn fault(faults: &mut Vec<Fault>, at: &str, french: &str, english: &str) {

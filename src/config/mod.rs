@@ -7,6 +7,7 @@
 mod authority;
 mod catalog;
 mod mail;
+mod merchant;
 mod problem;
 mod reader;
 mod rules;
@@ -26,6 +27,7 @@ use ipnet::IpNet;
 use url::Url;
 
 use crate::domain::catalog::Catalog;
+use crate::domain::merchant::Merchant;
 use crate::domain::schedule::Policy;
 
 pub use authority::Authorities;
@@ -61,6 +63,8 @@ pub struct Config {
     pub deliver: Deliver,
     /// The order actors.
     pub actors: Actors,
+    /// Who sells.
+    pub merchant: Merchant,
     /// The rates per client.
     pub limits: Limits,
     /// One or two; the first signs links, both are believed.
@@ -222,6 +226,8 @@ pub struct Limits {
     pub status_per_minute: u32,
     /// Everything under `/download/`.
     pub download_per_minute: u32,
+    /// Mails that a buyer asks for: purchases found again, a link sent again, an address corrected.
+    pub recover_per_minute: u32,
     /// Admin logins.
     pub login_per_minute: u32,
     /// Notifications with a bad signature.

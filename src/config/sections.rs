@@ -12,7 +12,7 @@ use super::reader::{Fault, Reader};
 use super::rules::{self, SECRET_BYTES_MIN, public_address, real_secret, web_address};
 use super::{
     Actors, Admin, CatalogFile, Channels, Cinetpay, Config, Deliver, Download, Environment, Limits, Log,
-    LogFormat, Server, Store, Verify, authority, catalog, mail,
+    LogFormat, Server, Store, Verify, authority, catalog, mail, merchant,
 };
 
 const BYTES_PER_MIB: u64 = 1024 * 1024;
@@ -49,6 +49,7 @@ pub(super) fn config(reader: &Reader<'_>) -> Option<Config> {
     let spool = reader.text("spool.folder").map(PathBuf::from);
     let catalog = catalog_file(reader);
     let mail = mail::read(reader, production);
+    let merchant = merchant::read(reader, mail.as_ref());
     let download = Download {
         ttl: reader.duration("download.ttl", MILLISECOND),
         max_downloads: reader.number("download.max_downloads", 1..=1_000),
@@ -68,6 +69,7 @@ pub(super) fn config(reader: &Reader<'_>) -> Option<Config> {
         spool,
         catalog: catalog?,
         mail: mail?,
+        merchant,
         download,
         verify,
         deliver,
@@ -252,6 +254,7 @@ fn limits(reader: &Reader<'_>) -> Limits {
         buy_per_minute: rate("limits.buy_per_minute"),
         status_per_minute: rate("limits.status_per_minute"),
         download_per_minute: rate("limits.download_per_minute"),
+        recover_per_minute: rate("limits.recover_per_minute"),
         login_per_minute: rate("limits.login_per_minute"),
         bad_signature_per_minute: rate("limits.bad_signature_per_minute"),
     }

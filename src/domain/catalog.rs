@@ -1,6 +1,8 @@
 //! What is for sale.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::values::Money;
 
@@ -18,10 +20,40 @@ pub struct Product {
     pub slug: String,
     /// Its name on pages and mails.
     pub name: String,
-    /// A paragraph for the shop; may be empty.
+    /// Markdown; its first paragraph stands in the shop, all of it on the purchase page. May be empty.
     pub description: String,
+    /// A picture for the purchase page.
+    pub picture: Option<Picture>,
     /// Its prices, at least one.
     pub tiers: Vec<Tier>,
+}
+
+/// A picture, small enough to be kept in memory and to be sent over a slow network.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Picture {
+    /// Its media type, as its bytes show it.
+    pub media: &'static str,
+    /// The file.
+    pub bytes: Arc<[u8]>,
+}
+
+impl fmt::Debug for Picture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Picture({}, {} bytes)", self.media, self.bytes.len())
+    }
+}
+
+impl Picture {
+    /// A picture of a type that every browser shows and that can hold no script, by its first bytes.
+    pub fn recognise(bytes: Vec<u8>) -> Option<Self> {
+        let media = match bytes.as_slice() {
+            [0xff, 0xd8, 0xff, ..] => "image/jpeg",
+            [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => "image/png",
+            [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => "image/webp",
+            _ => return None,
+        };
+        Some(Self { media, bytes: bytes.into() })
+    }
 }
 
 /// One price of a product and the file that it buys.

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::event::{Decision, Event, Resend};
 use super::input::{Acceptance, Input, Notice, Report, Verdict};
-use super::payment::{LinkState, Mail, NOTICES_MAX, Payment, Sale, Status};
+use super::payment::{LinkState, Mail, NOTICES_MAX, Payment, REJECTED, Sale, Status};
 use super::schedule::{self, LATE_CHECKS_MAX, MAIL_TRIES_MAX, Policy};
 use super::values::{Attempt, Timestamp};
+use super::wishes;
 
 /// A business "no". It changes nothing and is no fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +27,12 @@ pub enum Refusal {
     /// The link does not work.
     #[error("the link does not work")]
     Link(LinkState),
+    /// The mail was sent a moment ago.
+    #[error("sent a moment ago")]
+    Soon,
+    /// The file was fetched already, or the address changed too often: it stays as it is.
+    #[error("the address can no longer be changed")]
+    Settled,
 }
 
 type Events = Result<Vec<Event>, Refusal>;
@@ -47,7 +54,11 @@ pub fn decide(policy: &Policy, payment: Option<&Payment>, input: &Input, now: Ti
     match input {
         Input::Buy(_) => Err(Refusal::Exists),
         Input::Repeat if payment.is_spent() => Err(Refusal::Spent),
+        Input::Retry if payment.is_spent() && !payment.may_retry(policy, now) => Err(Refusal::Spent),
         Input::Repeat | Input::Verify => Ok(vec![]),
+        Input::Retry => wishes::retry(policy, payment, now),
+        Input::SendAgain => wishes::send_again(policy, payment, now),
+        Input::Readdress(email) => wishes::readdress(policy, payment, email, now),
         Input::Notify(notice) => Ok(notified(payment, notice)),
         Input::Download { link } => downloaded(payment, *link, now),
         Input::Resend(by) => resend(policy, payment, by, now),
@@ -106,7 +117,8 @@ fn resend(policy: &Policy, payment: &Payment, by: &Decision, now: Timestamp) -> 
         let link = if sale.link.revoked { sale.link.number + 1 } else { sale.link.number };
         let live = sale.link.state(now) == LinkState::Live;
         let expires_at = if live { sale.link.expires_at } else { now.plus(policy.link_ttl) };
-        vec![Event::Note { by: by.clone(), resend: Some(Resend { link, expires_at }) }]
+        let resend = Resend { link, expires_at, keeps_count: false };
+        vec![Event::Note { by: by.clone(), resend: Some(resend), buyer: None }]
     })
 }
 
@@ -130,7 +142,7 @@ fn reject(payment: &Payment, by: &Decision) -> Events {
     };
     Ok(vec![Event::Failed {
         attempt: *attempt,
-        code: "REJECTED".to_owned(),
+        code: REJECTED.to_owned(),
         check_at: None,
         rejected: Some(by.clone()),
     }])
@@ -138,29 +150,27 @@ fn reject(payment: &Payment, by: &Decision) -> Events {
 
 fn reported(policy: &Policy, payment: &Payment, report: &Report, now: Timestamp) -> Vec<Event> {
     match report {
-        Report::Opened { attempt, payment_url, payment_token } => {
-            match payment.wants_page() && *attempt >= payment.attempt {
-                false => vec![],
-                true => vec![Event::Initiated {
-                    attempt: *attempt,
-                    payment_url: payment_url.clone(),
-                    payment_token: payment_token.clone(),
-                    check_at: now.plus(schedule::poll(policy, 0, payment.id.seed())),
-                }],
-            }
-        }
+        Report::Opened { attempt, payment_url, payment_token } => match payment.takes_page(*attempt) {
+            false => vec![],
+            true => vec![Event::Initiated {
+                attempt: *attempt,
+                payment_url: payment_url.clone(),
+                payment_token: payment_token.clone(),
+                check_at: now.plus(schedule::poll(policy, 0, payment.id.seed())),
+            }],
+        },
         Report::NotOpened { attempt, reason, ambiguous } => {
             not_opened(policy, payment, *attempt, (reason, *ambiguous), now)
         }
         Report::Checked { answers, notices } => checked(policy, payment, answers, *notices, now),
-        Report::MailAccepted => mail_event(payment, |sale| match sale.delivered_at {
+        Report::MailAccepted { link } => mail_event(payment, *link, |sale| match sale.delivered_at {
             None => Event::Delivered {},
             Some(_) => Event::Resent {},
         }),
-        Report::MailRefused(reason) => {
-            mail_event(payment, |_| Event::MailFailed { reason: reason.clone(), next_at: None })
+        Report::MailRefused { link, reason } => {
+            mail_event(payment, *link, |_| Event::MailFailed { reason: reason.clone(), next_at: None })
         }
-        Report::MailUnavailable(reason) => mail_event(payment, |sale| {
+        Report::MailUnavailable { link, reason } => mail_event(payment, *link, |sale| {
             let tries = if let Mail::Owed { tries, .. } = sale.mail { tries + 1 } else { 1 };
             let wait = schedule::mail(tries, payment.id.seed());
             let next_at = (tries < MAIL_TRIES_MAX).then(|| now.plus(wait));
@@ -169,9 +179,12 @@ fn reported(policy: &Policy, payment: &Payment, report: &Report, now: Timestamp)
     }
 }
 
-fn mail_event(payment: &Payment, event: impl FnOnce(&Sale) -> Event) -> Vec<Event> {
+/// What became of the mail with `link`. Where the link was replaced while it was under way, another mail is owed.
+fn mail_event(payment: &Payment, link: u32, event: impl FnOnce(&Sale) -> Event) -> Vec<Event> {
     match &payment.status {
-        Status::Paid(sale) if matches!(sale.mail, Mail::Owed { .. }) => vec![event(sale)],
+        Status::Paid(sale) if sale.link.number == link && matches!(sale.mail, Mail::Owed { .. }) => {
+            vec![event(sale)]
+        }
         _ => vec![],
     }
 }
@@ -185,8 +198,16 @@ fn not_opened(
     (reason, ambiguous): (&str, bool),
     now: Timestamp,
 ) -> Vec<Event> {
-    let Status::Created(_) = payment.status else { return vec![] };
-    let again = ambiguous && attempt == Attempt::FIRST && payment.attempt == Attempt::FIRST;
+    let first = match payment.status {
+        Status::Created(_) => true,
+        Status::Failed { .. } => false,
+        Status::Pending { .. }
+        | Status::Paid(_)
+        | Status::Review { .. }
+        | Status::Expired { .. }
+        | Status::Refunded(_) => return vec![],
+    };
+    let again = first && ambiguous && attempt == Attempt::FIRST && payment.attempt == Attempt::FIRST;
     vec![Event::InitFailed {
         attempt,
         reason: reason.to_owned(),

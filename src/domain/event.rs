@@ -153,6 +153,9 @@ pub enum Event {
         /// Set when the mail is to be sent again.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         resend: Option<Resend>,
+        /// The buyer from now on: set when a mistyped address was corrected, and only then.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        buyer: Option<Buyer>,
     },
 }
 
@@ -181,6 +184,9 @@ pub struct Resend {
     pub link: u32,
     /// When it ends.
     pub expires_at: Timestamp,
+    /// Whether an ended link keeps its count: a buyer may have time added, never downloads.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keeps_count: bool,
 }
 
 /// An event with its format version, as stored.

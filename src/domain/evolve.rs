@@ -11,24 +11,30 @@ pub(super) fn apply(payment: &mut Payment, event: &Event, at: Timestamp) -> Resu
     match event {
         Event::Created { .. } => return Err(FoldError::Birth),
         Event::Initiated { attempt, payment_url, check_at, .. } => {
-            if !payment.wants_page() {
+            if !payment.takes_page(*attempt) {
                 return Err(wrong());
             }
             payment.attempt = *attempt;
             payment.payment_url = Some(payment_url.clone());
             // A notification may have overtaken the answer: its look is nearer.
-            if let Status::Created(_) = payment.status {
+            if let Status::Created(_) | Status::Failed { .. } = payment.status {
                 payment.checks = 0;
                 payment.status = Status::Pending { check_at: *check_at };
             }
         }
         Event::InitFailed { attempt, retry_at, check_at, .. } => {
-            let Status::Created(_) = payment.status else { return Err(wrong()) };
+            match &mut payment.status {
+                Status::Created(opening) => {
+                    *opening = match retry_at {
+                        Some(at) => Opening::Due { at: *at },
+                        None => Opening::Idle { check_at: *check_at },
+                    };
+                }
+                // The buyer tried again and got no page: the order stays refused, and this number is used up.
+                Status::Failed { .. } => {}
+                _ => return Err(wrong()),
+            }
             payment.attempt = payment.attempt.max(*attempt);
-            payment.status = Status::Created(match retry_at {
-                Some(at) => Opening::Due { at: *at },
-                None => Opening::Idle { check_at: *check_at },
-            });
         }
         Event::Notified { attempt, digest } => {
             // A page whose opening was never recorded shows itself by its notification.
@@ -133,6 +139,9 @@ fn pay(payment: &mut Payment, event: &Event, at: Timestamp) -> Result<(), FoldEr
 
 fn apply_to_sale(payment: &mut Payment, event: &Event, at: Timestamp) -> Result<(), FoldError> {
     let wrong = FoldError::Order { status: payment.status.name(), kind: event.kind() };
+    if let Event::Note { buyer: Some(buyer), .. } = event {
+        payment.buyer = buyer.clone();
+    }
     if let Event::Note { resend: None, .. } = event {
         return Ok(());
     }
@@ -170,7 +179,7 @@ fn renew(link: &mut Link, mail: &mut Mail, resend: &Resend, at: Timestamp) {
         link.issued_at = at;
         link.revoked = false;
         link.downloads = 0;
-    } else if link.state(at) != LinkState::Live {
+    } else if link.state(at) != LinkState::Live && !resend.keeps_count {
         link.downloads = 0;
     }
     link.expires_at = resend.expires_at;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::event::{Decision, Request};
-use super::values::{Attempt, Buyer, Claimed, Money};
+use super::values::{Attempt, Buyer, Claimed, Email, Money};
 
 /// Everything that can reach an order: from the buyer, from CinetPay, from a person, and the reports of its own errands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,12 @@ pub enum Input {
         /// The link's number, from its token.
         link: u32,
     },
+    /// The buyer of a refused order tries again. Answered when another payment page is open, or cannot be.
+    Retry,
+    /// The buyer asks for the mail once more.
+    SendAgain,
+    /// The buyer corrects the address that the mail goes to.
+    Readdress(Email),
     /// A person asks CinetPay now. Answered when CinetPay did.
     Verify,
     /// A person has the mail sent again.
@@ -87,12 +93,25 @@ pub enum Report {
         /// How many of the order's notifications were known when it was asked.
         notices: usize,
     },
-    /// The mail server took the mail.
-    MailAccepted,
+    /// The mail server took the mail with this link.
+    MailAccepted {
+        /// The link's number: where it was replaced meanwhile, the mail is not the one that is owed now.
+        link: u32,
+    },
     /// The mail server refused it for good.
-    MailRefused(String),
+    MailRefused {
+        /// The link's number.
+        link: u32,
+        /// The server's code.
+        reason: String,
+    },
     /// The mail server is out of reach or asks for patience.
-    MailUnavailable(String),
+    MailUnavailable {
+        /// The link's number.
+        link: u32,
+        /// The code or the fault.
+        reason: String,
+    },
 }
 
 /// What CinetPay's check said, classified but not yet compared with the order.

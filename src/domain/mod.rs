@@ -8,9 +8,13 @@ pub mod event;
 mod evolve;
 pub mod input;
 pub mod invariants;
+pub mod merchant;
 pub mod payment;
 pub mod schedule;
+pub mod slips;
 pub mod values;
+pub mod wishes;
+pub mod words;
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,9 @@ use super::values::{Attempt, Buyer, Claimed, Money, OrderId, Timestamp};
 /// Most distinct notifications remembered per order; a further one counts as a duplicate.
 pub const NOTICES_MAX: usize = 32;
 
+/// The code of an order whose review a person rejected; CinetPay has no such code.
+pub const REJECTED: &str = "REJECTED";
+
 /// The whole state of one order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Payment {
@@ -256,6 +259,17 @@ impl Payment {
                     false
                 }
             }
+    }
+    /// Whether another payment page may be opened for an order that was refused: not after a person's "no", and as
+    /// long as somebody still looks for its payment.
+    pub fn may_retry(&self, policy: &Policy, now: Timestamp) -> bool {
+        let by_cinetpay = matches!(&self.status, Status::Failed { code, .. } if code != REJECTED);
+        by_cinetpay && self.attempt.next().is_some() && now < self.horizon(policy)
+    }
+    /// Whether the page of `attempt` is news: the first one, or another one for an order that was refused.
+    pub fn takes_page(&self, attempt: Attempt) -> bool {
+        let another = matches!(self.status, Status::Failed { .. }) && attempt > self.attempt;
+        another || (self.wants_page() && attempt >= self.attempt)
     }
     /// The moment after which a waiting order is given up.
     pub fn horizon(&self, policy: &Policy) -> Timestamp {

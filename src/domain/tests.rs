@@ -2,6 +2,7 @@
 
 mod edges;
 mod laws;
+mod wishes;
 
 use std::time::Duration;
 
@@ -121,6 +122,14 @@ fn input(word: &str) -> Input {
         "notify" => Input::Notify(Notice { attempt: Attempt::FIRST, digest: [1; 32] }),
         "notify2" => Input::Notify(Notice { attempt: Attempt::FIRST, digest: [2; 32] }),
         "download" => Input::Download { link: 1 },
+        "retry" => Input::Retry,
+        "sendAgain" => Input::SendAgain,
+        "readdress" => Input::Readdress(Email::parse("awa@gmail.com").unwrap()),
+        "openedAgain" => report(Report::Opened {
+            attempt: Attempt::FIRST.next().unwrap(),
+            payment_url: "https://pay/2".to_owned(),
+            payment_token: "t2".to_owned(),
+        }),
         "verify" => Input::Verify,
         "resend" => Input::Resend(by()),
         "approve" => Input::Approve(by()),
@@ -137,9 +146,9 @@ fn input(word: &str) -> Input {
             reason: "624".to_owned(),
             ambiguous: word == "timedOut",
         }),
-        "mailed" => report(Report::MailAccepted),
-        "mailRefused" => report(Report::MailRefused("550".to_owned())),
-        "mailLater" => report(Report::MailUnavailable("421".to_owned())),
+        "mailed" => report(Report::MailAccepted { link: 1 }),
+        "mailRefused" => report(Report::MailRefused { link: 1, reason: "550".to_owned() }),
+        "mailLater" => report(Report::MailUnavailable { link: 1, reason: "421".to_owned() }),
         check => {
             let (word, notices) = match check.strip_prefix("overtaken ") {
                 Some(word) => (word, 0),
@@ -151,32 +160,12 @@ fn input(word: &str) -> Input {
 }
 
 /// Every input that [`input`] knows.
+#[rustfmt::skip]
 const WORDS: &[&str] = &[
-    "buy",
-    "repeat",
-    "notify",
-    "notify2",
-    "download",
-    "verify",
-    "resend",
-    "approve",
-    "reject",
-    "refund",
-    "revoke",
-    "opened",
-    "notOpened",
-    "timedOut",
-    "accepted",
-    "mismatch",
-    "otherCurrency",
-    "noAmount",
-    "refused",
-    "pending",
-    "unknown",
-    "unheard",
-    "mailed",
-    "mailRefused",
-    "mailLater",
+    "buy", "repeat", "notify", "notify2", "download", "retry", "sendAgain", "readdress", "openedAgain",
+    "verify", "resend", "approve", "reject", "refund", "revoke", "opened", "notOpened", "timedOut",
+    "accepted", "mismatch", "otherCurrency", "noAmount", "refused", "pending", "unknown", "unheard",
+    "mailed", "mailRefused", "mailLater",
 ];
 
 /// Every (status, input) pair: the events that follow, and the status after them.

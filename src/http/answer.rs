@@ -9,7 +9,7 @@ use warp::http::header::{
 use warp::reply::Response;
 
 use super::call::Call;
-use super::pages;
+use super::pages::{Frame, Notice};
 use crate::actors::AskError;
 use crate::domain::decide::Refusal;
 use crate::domain::payment::LinkState;
@@ -21,10 +21,10 @@ const RETRY_SECONDS: u32 = 5;
 /// What pages may do: our own style and script, forms to us. No inline anything.
 const CSP: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
                    form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
-/// The same for the purchase page. Its form is answered with a redirect to CinetPay, which browsers hold against
+/// The same for pages from which one goes on to pay. Their form is answered with a redirect to CinetPay, which browsers hold against
 /// `form-action` too; the host is CinetPay's to choose, and plain http is the simulator on this machine.
 const CSP_PURCHASE: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
-                            form-action 'self' https: http://127.0.0.1:* http://localhost:*; base-uri 'none'; \
+                            connect-src 'self'; form-action 'self' https: http://127.0.0.1:* http://localhost:*; base-uri 'none'; \
                             frame-ancestors 'none'";
 
 /// An error as the client sees it: problem details (RFC 9457) or a page, as it asked.
@@ -136,34 +136,57 @@ impl Problem {
     }
 
     /// A page, for browsers and for who named nothing.
-    pub(crate) fn page(&self, lang: Lang) -> Response {
-        let heading = match lang {
-            Lang::Fr => match self.status.as_u16() {
-                404 => "Page introuvable",
-                410 => "Ce lien n’est plus actif",
-                429 => "Un instant",
-                502 | 503 => "Momentanément indisponible",
-                _ => "La demande n’a pas abouti",
-            },
-            Lang::En => match self.status.as_u16() {
-                404 => "Page not found",
-                410 => "This link is no longer active",
-                429 => "One moment",
-                502 | 503 => "Unavailable for a moment",
-                _ => "The request did not succeed",
-            },
+    pub(crate) fn page(&self, call: &Call) -> Response {
+        let frame = Frame::of(call);
+        let (fr, en) = self.heading();
+        let action = match self.kind {
+            "unknown-product" | "not-found" => Some(("/", "Voir la boutique", "See the shop")),
+            "link-expired" | "link-revoked" | "link-forged" | "order-closed" => {
+                Some(("/achats/", "Retrouver mes achats", "Find my purchases"))
+            }
+            _ => None,
         };
-        self.finish(page(self.status, &pages::Notice::new(lang, heading, self.text(lang))))
+        let action = action.map(|(to, fr, en)| (to.to_owned(), frame.say(fr, en)));
+        let notice = Notice {
+            heading: frame.say(fr, en),
+            text: self.text(frame.lang()),
+            action,
+            frame: frame.clone(),
+        };
+        self.finish(page(self.status, &notice))
+    }
+
+    /// What a page says in large letters.
+    fn heading(&self) -> (&'static str, &'static str) {
+        match (self.kind, self.status.as_u16()) {
+            ("unknown-product", _) => ("Produit introuvable", "Product not found"),
+            ("link-expired", _) => ("Ce lien a expiré", "This link has expired"),
+            ("link-used-up", _) => {
+                ("Tous les téléchargements ont été utilisés", "Every download has been used")
+            }
+            ("link-revoked", _) => ("Ce lien n’est plus actif", "This link is no longer active"),
+            ("link-forged", _) => ("Ce lien n’est pas valable", "This link is not valid"),
+            ("order-closed", _) => ("Commande protégée", "Protected order"),
+            ("sent-already", _) => ("E-mail déjà envoyé", "E-mail sent already"),
+            ("payment-page-unavailable", _) => {
+                ("La page de paiement ne répond pas", "The payment page does not answer")
+            }
+            (_, 404) => ("Page introuvable", "Page not found"),
+            (_, 410) => ("Ce lien n’est plus actif", "This link is no longer active"),
+            (_, 429) => ("Trop de demandes à la fois", "Too many requests"),
+            (_, 502 | 503) => ("Momentanément indisponible", "Unavailable for a moment"),
+            _ => ("La demande n’a pas abouti", "The request did not succeed"),
+        }
     }
 
     /// As asked; JSON when nothing was asked for.
     pub(crate) fn answer(&self, call: &Call) -> Response {
-        if call.accepts_html() { self.page(call.lang()) } else { self.json(call.lang()) }
+        if call.accepts_html() { self.page(call) } else { self.json(call.lang()) }
     }
 
     /// As asked; a page when nothing was asked for.
     pub(crate) fn answer_page(&self, call: &Call) -> Response {
-        if call.accepts_json() { self.json(call.lang()) } else { self.page(call.lang()) }
+        if call.accepts_json() { self.json(call.lang()) } else { self.page(call) }
     }
 
     /// The headers that this problem brings, on any body.
@@ -209,6 +232,18 @@ impl From<Refusal> for Problem {
                 &format!("Not possible while the order's status is {status}."),
             ),
             Refusal::Link(state) => link(state),
+            Refusal::Soon => Self::new(StatusCode::TOO_MANY_REQUESTS, "sent-already").explained(
+                "Un e-mail vient de partir à votre adresse. Regardez aussi dans les indésirables, et patientez dix \
+                 minutes avant d’en demander un autre.",
+                "An e-mail has just been sent to your address. Do look into the spam folder, and wait ten minutes \
+                 before asking for another one.",
+            ),
+            Refusal::Settled => Self::new(StatusCode::CONFLICT, "address-settled").explained(
+                "Le fichier a déjà été téléchargé, ou l’adresse a déjà été corrigée plusieurs fois : elle ne peut plus \
+                 changer. Écrivez au vendeur.",
+                "The file was downloaded already, or the address was corrected several times: it can no longer change. \
+                 Write to the seller.",
+            ),
         }
     }
 }
@@ -218,8 +253,8 @@ fn link(state: LinkState) -> Problem {
     let (kind, fr, en) = match state {
         LinkState::Expired => (
             "link-expired",
-            "Ce lien a expiré. Écrivez au vendeur en indiquant votre numéro de commande : il peut vous en renvoyer un.",
-            "This link has expired. Write to the seller with your order number to be sent a new one.",
+            "Ce lien a expiré. Indiquez votre adresse e-mail : un lien valable vous est renvoyé aussitôt.",
+            "This link has expired. Give your e-mail address and you are sent a working link at once.",
         ),
         LinkState::UsedUp => (
             "link-used-up",
@@ -228,8 +263,8 @@ fn link(state: LinkState) -> Problem {
         ),
         LinkState::Revoked | LinkState::Live => (
             "link-revoked",
-            "Ce lien a été désactivé. Cherchez un e-mail plus récent, ou écrivez au vendeur avec votre numéro de commande.",
-            "This link was withdrawn. Look for a newer e-mail, or write to the seller with your order number.",
+            "Ce lien a été désactivé ou remplacé. Cherchez un e-mail plus récent, ou écrivez au vendeur avec votre numéro de commande.",
+            "This link was replaced or withdrawn. Look for a newer e-mail, or write to the seller with your order number.",
         ),
     };
     Problem::new(StatusCode::GONE, kind).explained(fr, en)
@@ -274,7 +309,7 @@ pub(crate) fn page<T: askama::Template>(status: StatusCode, template: &T) -> Res
     *answer.status_mut() = status;
     set(&mut answer, CONTENT_TYPE, "text/html; charset=utf-8");
     set(&mut answer, CACHE_CONTROL, "no-store");
-    set(&mut answer, VARY, "Accept, Accept-Language");
+    set(&mut answer, VARY, "Accept, Accept-Language, Cookie");
     set(&mut answer, CONTENT_SECURITY_POLICY, CSP);
     set(&mut answer, X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(&mut answer, X_FRAME_OPTIONS, "DENY");

@@ -3,25 +3,30 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use warp::http::header::{HeaderMap, HeaderName, VARY};
+use warp::http::header::{HeaderMap, HeaderName, SET_COOKIE, VARY};
 use warp::http::{Method, StatusCode};
 use warp::reply::Response;
 
 use super::answer::{self, Problem};
 use super::call::{self, Call, Fields};
 use super::pages::{self, Frame};
-use super::{Site, cors, money};
+use super::{Deps, Site, cors, language, markdown, order, shop};
 use crate::actors::{AskError, Receipt};
 use crate::domain::catalog::{Product, Tier};
 use crate::domain::decide::Refusal;
 use crate::domain::event::Request;
 use crate::domain::input::{Input, Purchase};
 use crate::domain::values::{Buyer, Email, Name, OrderId, Phone};
+use crate::domain::{slips, words};
 
 /// Largest purchase form, in bytes.
 const FORM_BYTES_MAX: usize = 16 * 1024;
 /// Longest idempotency key, in bytes.
 const KEY_BYTES_MAX: usize = 255;
+/// The cookie of a visit to the purchase pages.
+const VISIT_COOKIE: &str = "visite";
+/// How long a visit lasts, in days: as long as an idempotency key.
+const VISIT_DAYS_MAX: u64 = 1;
 /// How often a purchase is handed to an order that another request is just making.
 const SUBMITS_MAX: u32 = 3;
 
@@ -44,7 +49,7 @@ pub(crate) async fn route(site: &Arc<Site>, mut call: Call) -> Response {
         return cors::open(&deps, &call, answer);
     };
     if call.looks() {
-        return form(&call, product, tier, &Fields::default(), None);
+        return form(&deps, &call, (product, tier), &Fields::default(), &Remark::None);
     }
     if call.method == Method::OPTIONS {
         return cors::preflight(&deps, &call);
@@ -56,22 +61,51 @@ pub(crate) async fn route(site: &Arc<Site>, mut call: Call) -> Response {
     cors::open(&deps, &call, answer)
 }
 
-/// The purchase page, with what was typed and what is wrong with it.
-fn form(call: &Call, product: &Product, tier: &Tier, typed: &Fields, problem: Option<&Problem>) -> Response {
+/// What the purchase page remarks on what was typed.
+enum Remark {
+    None,
+    /// Something is wrong with it.
+    Wrong(Problem),
+    /// This address was probably meant. The purchase goes on with either.
+    Meant(Email),
+}
+
+/// The purchase page, with what was typed.
+fn form(
+    deps: &Deps,
+    call: &Call,
+    (product, tier): (&Product, &Tier),
+    typed: &Fields,
+    remark: &Remark,
+) -> Response {
     let lang = typed.get("lang").and_then(call::lang_named).unwrap_or_else(|| call.lang());
+    let (problem, meant) = match remark {
+        Remark::None => (None, ""),
+        Remark::Wrong(problem) => (Some(problem), ""),
+        Remark::Meant(email) => (None, email.expose()),
+    };
+    let visit = call.cookies(VISIT_COOKIE).find(|text| is_chance(text));
+    let known = form_request(typed).or(visit).map(str::to_owned);
+    let request = known.unwrap_or_else(|| format!("{:032x}", rand::random::<u128>()));
     let page = pages::Buy {
-        frame: Frame::new(lang),
+        frame: Frame::in_lang(call, lang),
         product: &product.name,
-        description: &product.description,
+        description: markdown::page(&product.description),
+        picture: shop::picture_address(product),
         tier: &tier.name,
-        price: money::amount(tier.price),
-        email: typed.get("email").unwrap_or_default(),
+        price: words::amount(tier.price, lang),
+        meant,
+        request: request.clone(),
+        email: typed_email(typed),
         name: typed.get("name").unwrap_or_default(),
         phone: typed.get("phone").unwrap_or_default(),
         wrong: problem.and_then(|problem| problem.field).unwrap_or_default(),
         message: problem.map(|problem| problem.text(lang)).unwrap_or_default(),
     };
-    let answer = answer::purchase_page(StatusCode::OK, &page);
+    let mut answer = answer::purchase_page(StatusCode::OK, &page);
+    if visit.is_none() {
+        visiting(deps, &mut answer, &request, VISIT_DAYS_MAX);
+    }
     match problem {
         Some(problem) => problem.finish(answer),
         None => answer,
@@ -90,13 +124,48 @@ async fn post(site: &Arc<Site>, call: &mut Call, product: &Product, tier: &Tier)
         Err(problem) => return problem.answer(call),
     };
     let bought = match buyer(call, &fields) {
-        Ok(buyer) => buy(site, call, product, tier, buyer).await,
+        Ok(buyer) => match slip(call, &fields, &buyer.email) {
+            Some(meant) => return form(&site.deps, call, (product, tier), &fields, &Remark::Meant(meant)),
+            None => buy(site, call, product, tier, (&fields, buyer)).await,
+        },
         Err(problem) => Err(problem),
     };
     match bought {
-        Ok(receipt) => bill(call, &receipt),
-        Err(problem) if call.accepts_html() => form(call, product, tier, &fields, Some(&problem)),
+        Ok(receipt) => bill(site, call, &receipt),
+        Err(problem) if call.accepts_html() => {
+            form(&site.deps, call, (product, tier), &fields, &Remark::Wrong(problem))
+        }
         Err(problem) => problem.answer(call),
+    }
+}
+
+/// The address that was probably meant, where a person may be asked and was not yet.
+fn slip(call: &Call, fields: &Fields, email: &Email) -> Option<Email> {
+    let kept = fields.get("checked") == Some(email.expose());
+    // Only our own form can ask back: it is the one that names its request.
+    let ours = call.accepts_html() && form_request(fields).is_some();
+    if ours && !kept { slips::suggestion(email) } else { None }
+}
+
+/// The address typed, or the one suggested and taken.
+fn typed_email(fields: &Fields) -> &str {
+    fields.taken_or_typed("email").unwrap_or_default()
+}
+
+/// What our form calls its purchase: 32 digits of chance, the same however often it is sent.
+fn form_request(fields: &Fields) -> Option<&str> {
+    fields.get("request").filter(|text| is_chance(text))
+}
+
+fn is_chance(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Has the browser remember its visit: whoever goes back from the payment page and buys once more goes on with the same
+/// order. Zero days end the visit.
+fn visiting(deps: &Deps, answer: &mut Response, request: &str, days: u64) {
+    if let Some(value) = language::cookie(deps, VISIT_COOKIE, request, "/buy/", days) {
+        answer.headers_mut().append(SET_COOKIE, value);
     }
 }
 
@@ -133,7 +202,7 @@ async fn fields(call: &mut Call) -> Result<Fields, Problem> {
 
 /// Who buys; the problem names the field that is wrong.
 fn buyer(call: &Call, fields: &Fields) -> Result<Buyer, Problem> {
-    let email = Email::parse(fields.get("email").unwrap_or_default()).map_err(|_| {
+    let email = Email::parse(typed_email(fields)).map_err(|_| {
         Problem::field("email", "Indiquez une adresse e-mail valable.", "Give a valid e-mail address.")
     })?;
     let name = fields.get("name").map(Name::parse).transpose().map_err(|_| {
@@ -159,13 +228,17 @@ async fn buy(
     call: &Call,
     product: &Product,
     tier: &Tier,
-    buyer: Buyer,
+    (fields, buyer): (&Fields, Buyer),
 ) -> Result<Receipt, Problem> {
     let deps = &site.deps;
     let now = deps.now();
     let fresh = || OrderId::new(now, rand::random());
     let mut order = fresh();
-    let request = request(site, call, product, tier, &buyer)?;
+    let (request, again) = match request(site, call, product, tier, &buyer)? {
+        Some(asked) => (Some(asked), Input::Repeat),
+        // A form sent twice, or sent again after a refusal, goes on with the order that it made.
+        None => (form_asks(site, product, tier, (fields, &buyer)), Input::Retry),
+    };
     if let Some(asked) = &request {
         let known = deps.ledger.find_key(&asked.key, now).map_err(|error| {
             tracing::error!(%error, "an idempotency key could not be looked up");
@@ -186,14 +259,14 @@ async fn buy(
     let key = request.as_ref().map(|request| (request.key.clone(), request.fingerprint.clone()));
     let purchase =
         Purchase { product: product.slug.clone(), tier: tier.id.clone(), price: tier.price, buyer, request };
-    let mut bought = submit(site, order, purchase.clone()).await;
+    let mut bought = submit(site, order, purchase.clone(), again.clone()).await;
     // No page of that order was ever shown, and none will be: the key stands for another order from here on. Without
     // this its buyer could not buy for a day.
     if let (Err(AskError::Refused(Refusal::Spent)), Some((key, fingerprint))) = (&bought, key) {
         let spent = order;
         order = site.claims.replace(&key, spent, &fingerprint, fresh(), now).order;
         tracing::warn!(%spent, %order, "no payment page can be opened for an order any more: another takes its place");
-        bought = submit(site, order, purchase).await;
+        bought = submit(site, order, purchase, again).await;
     }
     bought.map_err(|error| without_page(order, error))
 }
@@ -212,22 +285,22 @@ fn without_page(order: OrderId, error: AskError) -> Problem {
 
 /// Buys, or goes on with the order where the same request made it already. Whoever comes second to the order's
 /// actor is told that it exists, so that simultaneous repeats never make two.
-async fn submit(site: &Site, order: OrderId, purchase: Purchase) -> Result<Receipt, AskError> {
+async fn submit(site: &Site, order: OrderId, purchase: Purchase, again: Input) -> Result<Receipt, AskError> {
     let orders = &site.deps.orders;
     match orders.submit(order, Input::Buy(Box::new(purchase))).await {
-        Err(AskError::Refused(Refusal::Exists)) => repeat(site, order).await,
+        Err(AskError::Refused(Refusal::Exists)) => repeat(site, order, again).await,
         outcome => outcome,
     }
 }
 
-async fn repeat(site: &Site, order: OrderId) -> Result<Receipt, AskError> {
-    let mut outcome = site.deps.orders.submit(order, Input::Repeat).await;
+async fn repeat(site: &Site, order: OrderId, again: Input) -> Result<Receipt, AskError> {
+    let mut outcome = site.deps.orders.submit(order, again.clone()).await;
     // Busy and Gone pass quickly, and the buyer's order exists: worth a second knock.
     for _ in 1..SUBMITS_MAX {
         if !matches!(outcome, Err(AskError::Gone)) {
             break;
         }
-        outcome = site.deps.orders.submit(order, Input::Repeat).await;
+        outcome = site.deps.orders.submit(order, again.clone()).await;
     }
     outcome
 }
@@ -241,6 +314,25 @@ fn request(
     buyer: &Buyer,
 ) -> Result<Option<Request>, Problem> {
     let Some(key) = idempotency_key(&call.headers)? else { return Ok(None) };
+    let hash = &site.deps.seals.hash;
+    let fingerprint = fingerprint(site, product, tier, buyer);
+    Ok(Some(Request { key: hash(format!("idempotency-key\n{key}").as_bytes()), fingerprint }))
+}
+
+/// The same for our own form: sent again with other data it is another purchase, as its buyer means it.
+fn form_asks(
+    site: &Site,
+    product: &Product,
+    tier: &Tier,
+    (fields, buyer): (&Fields, &Buyer),
+) -> Option<Request> {
+    let chance = form_request(fields)?;
+    let fingerprint = fingerprint(site, product, tier, buyer);
+    let key = (site.deps.seals.hash)(format!("form\n{chance}\n{fingerprint}").as_bytes());
+    Some(Request { key, fingerprint })
+}
+
+fn fingerprint(site: &Site, product: &Product, tier: &Tier, buyer: &Buyer) -> String {
     let asked = json!([
         product.slug,
         tier.id,
@@ -248,11 +340,7 @@ fn request(
         buyer.name.as_ref().map(Name::expose),
         buyer.phone.as_ref().map(Phone::expose),
     ]);
-    let hash = &site.deps.seals.hash;
-    Ok(Some(Request {
-        key: hash(format!("idempotency-key\n{key}").as_bytes()),
-        fingerprint: hash(format!("purchase\n{asked}").as_bytes()),
-    }))
+    (site.deps.seals.hash)(format!("purchase\n{asked}").as_bytes())
 }
 
 /// The key as sent: one header of 1 to 255 ASCII characters. Two of them would leave a guess which one was meant.
@@ -271,7 +359,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
 }
 
 /// The way to the payment page.
-fn bill(call: &Call, receipt: &Receipt) -> Response {
+fn bill(site: &Site, call: &Call, receipt: &Receipt) -> Response {
     let payment = &receipt.payment;
     let json_body = call.content_type().as_deref() == Some("application/json") && !call.accepts_html();
     let Some(url) = &payment.payment_url else {
@@ -290,48 +378,17 @@ fn bill(call: &Call, receipt: &Receipt) -> Response {
     }
     let mut answer = match payment.sale() {
         // Paid already: another look at the payment page could only confuse.
-        Some(_) => answer::see_other(&format!("/payment/return/?transaction_id={}", payment.id)),
+        Some(_) => answer::see_other(&format!("/commande/{}/", payment.id)),
         None => answer::see_other(url),
     };
     answer::set(&mut answer, VARY, "Accept");
+    order::remember(&site.deps, &mut answer, payment.id);
+    if payment.sale().is_some() {
+        // Shown what was bought already; whoever buys now means another one.
+        visiting(&site.deps, &mut answer, "", 0);
+    }
     answer
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use warp::http::header::HeaderValue;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn a_key_is_short_text_and_alone(keys in prop::collection::vec(prop_oneof![
-            "[ -~]{0,20}".prop_map(String::into_bytes),
-            "[!-~]{250,260}".prop_map(String::into_bytes),
-            prop::collection::vec(any::<u8>(), 0..30),
-        ], 0..3)) {
-            let mut headers = HeaderMap::new();
-            for value in keys.iter().filter_map(|key| HeaderValue::from_bytes(key).ok()) {
-                headers.append(IDEMPOTENCY_KEY, value);
-            }
-            let sent: Vec<&[u8]> = headers.get_all(IDEMPOTENCY_KEY).iter().map(HeaderValue::as_bytes).collect();
-            let plain = |key: &[u8]| key.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\t'));
-            match (idempotency_key(&headers), sent.as_slice()) {
-                (Ok(None), []) => {}
-                (Ok(Some(key)), [one]) => {
-                    prop_assert!(plain(one) && key.as_bytes() == one.trim_ascii() && (1..=KEY_BYTES_MAX).contains(&key.len()));
-                }
-                (Err(_), [one]) => prop_assert!(!plain(one) || !(1..=KEY_BYTES_MAX).contains(&one.trim_ascii().len())),
-                (Err(_), [_, _, ..]) => {}
-                (outcome, _) => prop_assert!(false, "{outcome:?} of {sent:?}"),
-            }
-        }
-
-        #[test]
-        fn ordinary_keys_are_taken(key in "[!-~]{1,255}") {
-            let headers = HeaderMap::from_iter([(IDEMPOTENCY_KEY, HeaderValue::from_str(&key).unwrap())]);
-            prop_assert_eq!(idempotency_key(&headers).unwrap(), Some(key.as_str()));
-        }
-    }
-}
+mod tests;

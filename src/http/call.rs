@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -10,11 +11,14 @@ use futures_util::{Stream, StreamExt};
 use percent_encoding::percent_decode_str;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use warp::Filter;
-use warp::http::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName};
+use warp::http::header::{
+    ACCEPT, ACCEPT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName,
+};
 use warp::http::{Method, StatusCode};
 
 use super::answer::Problem;
 use super::serve::Peer;
+use crate::domain::merchant::Merchant;
 use crate::domain::values::Lang;
 
 /// How long a client may take to send a body, in seconds.
@@ -37,6 +41,8 @@ pub(crate) struct Call {
     pub(crate) query: String,
     /// The headers.
     pub(crate) headers: HeaderMap,
+    /// Who sells, for the head and the foot of pages.
+    pub(crate) merchant: Arc<Merchant>,
     /// The other end of the connection; none in tests without one.
     pub(crate) peer: Option<Peer>,
     body: Body,
@@ -63,6 +69,7 @@ pub(crate) fn calls() -> impl Filter<Extract = (Call,), Error = warp::Rejection>
             segments: segments(path.as_str()),
             query,
             headers,
+            merchant: Arc::default(),
             peer,
             body: boxed(body),
         })
@@ -83,7 +90,7 @@ impl Call {
     #[cfg(test)]
     pub(crate) fn of(method: Method, headers: HeaderMap) -> Self {
         let (segments, query, body) = (Vec::new(), String::new(), Box::pin(futures_util::stream::empty()));
-        Self { method, segments, query, headers, peer: None, body }
+        Self { method, segments, query, headers, merchant: Arc::default(), peer: None, body }
     }
     /// A header's text, if it is there once and is text.
     pub(crate) fn header(&self, name: &HeaderName) -> Option<&str> {
@@ -97,9 +104,21 @@ impl Call {
     pub(crate) fn looks(&self) -> bool {
         self.method == Method::GET || self.method == Method::HEAD
     }
-    /// The language of the answer: `?lang=`, else the first of French and English in Accept-Language, else French.
+    /// Every cookie of this name, as sent.
+    pub(crate) fn cookies<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let lines = self.headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
+        lines
+            .flat_map(|line| line.split(';'))
+            .filter_map(move |pair| pair.trim().strip_prefix(name)?.strip_prefix('='))
+    }
+    /// The language that the reader chose: `?lang=`, or the cookie of an earlier choice.
+    pub(crate) fn lang_chosen(&self) -> Option<Lang> {
+        let asked = self.query().get("lang").and_then(lang_named);
+        asked.or_else(|| self.cookies(super::language::COOKIE_NAME).find_map(lang_named))
+    }
+    /// The language of the answer: as chosen, else the first of French and English in Accept-Language, else French.
     pub(crate) fn lang(&self) -> Lang {
-        if let Some(lang) = self.query().get("lang").and_then(lang_named) {
+        if let Some(lang) = self.lang_chosen() {
             return lang;
         }
         let wanted = self.header(&ACCEPT_LANGUAGE).unwrap_or_default();
@@ -204,6 +223,13 @@ impl Fields {
     /// Reads a JSON object; texts only, `null` counts as absent. None when a name comes twice or there are too many.
     pub(crate) fn parse_json(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()
+    }
+    /// What the button of a suggestion stands for, or what was typed in `name`. Whoever typed something else after the
+    /// suggestion means that: the enter key presses a form's first button, whichever it is.
+    pub(crate) fn taken_or_typed(&self, name: &str) -> Option<&str> {
+        let typed = self.get(name);
+        let untouched = typed.is_some() && self.get("checked") == typed;
+        self.get("use").filter(|_| untouched).or(typed)
     }
     /// A field's text, if it is there and not empty.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {

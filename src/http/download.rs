@@ -8,13 +8,14 @@ use warp::reply::Response;
 
 use super::answer::{self, Problem};
 use super::call::Call;
-use super::pages::{self, Frame, Landing};
-use super::{BadToken, Deps, Site};
+use super::pages::{Frame, Landing};
+use super::{BadToken, Deps, Site, order};
 use crate::actors::AskError;
 use crate::domain::decide::Refusal;
 use crate::domain::input::Input;
 use crate::domain::payment::{Link, LinkState, Payment, Sale, Status};
 use crate::domain::values::OrderId;
+use crate::domain::words;
 
 /// Keeps links and files out of search engines.
 pub(crate) const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
@@ -33,27 +34,22 @@ pub(crate) fn landing(site: &Site, call: &Call) -> Response {
 
 /// POST: one download is spent and the file's short-lived address is given.
 pub(crate) async fn start(site: &Arc<Site>, call: &Call) -> Response {
-    let deps = &site.deps;
-    let started = match read(deps, call) {
-        Ok((order, link)) => deps
-            .orders
-            .submit(order, Input::Download { link })
-            .await
-            .map(|receipt| {
-                let number = receipt.payment.sale().map_or(0, |sale| sale.link.downloads);
-                (deps.seals.grant)(order, link, number)
-            })
-            .map_err(|error| unpaid(order, error)),
+    let started = match read(&site.deps, call) {
+        Ok((order, link)) => start_link(site, order, link).await,
         Err(problem) => Err(problem),
     };
-    let answer = match started {
-        Ok(grant) => {
-            count("started");
-            answer::see_other(&format!("/download/file/{grant}/"))
-        }
-        Err(problem) => refuse(call, &problem),
-    };
-    private(answer)
+    private(started.unwrap_or_else(|problem| refuse(call, &problem)))
+}
+
+/// Spends one download of the order's link and leads to its file.
+pub(crate) async fn start_link(site: &Arc<Site>, order: OrderId, link: u32) -> Result<Response, Problem> {
+    let deps = &site.deps;
+    let receipt = deps.orders.submit(order, Input::Download { link }).await;
+    let receipt = receipt.map_err(|error| unpaid(order, error))?;
+    let number = receipt.payment.sale().map_or(0, |sale| sale.link.downloads);
+    let grant = (deps.seals.grant)(order, link, number);
+    count("started");
+    Ok(answer::see_other(&format!("/download/file/{grant}/")))
 }
 
 /// The order and the link's number out of the token.
@@ -77,9 +73,14 @@ pub(crate) fn forged() -> Problem {
 /// The table of answers, where an order that is not paid gets its own: nothing of it may be downloaded.
 fn unpaid(order: OrderId, error: AskError) -> Problem {
     match error {
-        AskError::Refused(Refusal::Status(_) | Refusal::UnknownOrder | Refusal::Exists | Refusal::Spent) => {
-            not_paid()
-        }
+        AskError::Refused(
+            Refusal::Status(_)
+            | Refusal::UnknownOrder
+            | Refusal::Exists
+            | Refusal::Spent
+            | Refusal::Soon
+            | Refusal::Settled,
+        ) => not_paid(),
         AskError::Refused(refusal @ Refusal::Link(_)) => refusal.into(),
         AskError::Busy | AskError::Gone | AskError::Late | AskError::NoRoom | AskError::NotOpened(_) => {
             tracing::error!(%order, ?error, "a download could not be started");
@@ -121,18 +122,15 @@ fn ready(deps: &Deps, order: OrderId, link: u32) -> Result<(Payment, Link), Prob
 }
 
 fn landing_page(deps: &Deps, call: &Call, payment: &Payment, link: &Link) -> Landing {
-    let catalog = deps.catalog.now();
-    let named = catalog.find(&payment.product, &payment.tier);
-    let (product, tier) =
-        named.map_or((&payment.product, &payment.tier), |(product, tier)| (&product.name, &tier.name));
-    let chosen = call.query().get("lang").is_some();
+    let (product, tier) = order::names(deps, payment);
+    let frame = Frame::in_lang(call, call.lang_chosen().unwrap_or(payment.buyer.lang));
     Landing {
-        frame: Frame::new(if chosen { call.lang() } else { payment.buyer.lang }),
-        product: product.clone(),
-        tier: tier.clone(),
+        product,
+        tier,
         order: payment.id.to_string(),
         left: link.max_downloads.saturating_sub(link.downloads),
-        until: pages::moment(link.expires_at),
+        until: words::moment(link.expires_at, frame.lang()),
+        frame,
     }
 }
 

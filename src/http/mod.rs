@@ -14,12 +14,16 @@ mod claims;
 mod cors;
 mod download;
 mod file;
+mod language;
+mod markdown;
 mod meter;
-mod money;
 mod ops;
+mod order;
 mod pages;
 mod payment_return;
 pub mod range;
+mod recover;
+mod refusals;
 mod room;
 pub mod serve;
 mod shop;
@@ -40,7 +44,9 @@ use warp::reply::Response;
 
 use crate::actors::Orders;
 use crate::domain::catalog::Catalog;
+use crate::domain::merchant::Merchant;
 use crate::domain::payment::Payment;
+use crate::domain::schedule::Policy;
 use crate::domain::values::{OrderId, Timestamp, TransactionId};
 use crate::ledger::Ledger;
 use crate::ports::{Clock, Current};
@@ -58,6 +64,8 @@ pub type ReadToken = Arc<dyn Fn(&str) -> Result<(OrderId, u32), BadToken> + Send
 /// Signs the address of a download: the order, its link's number, which of the link's downloads.
 pub type SignGrant = Arc<dyn Fn(OrderId, u32, u32) -> String + Send + Sync>;
 
+/// Signs the cookie of the browser that bought.
+pub type SignBrowser = Arc<dyn Fn(OrderId) -> String + Send + Sync>;
 /// A keyed hash, in hex.
 pub type KeyedHash = Arc<dyn Fn(&[u8]) -> String + Send + Sync>;
 /// Finds the client's address: the connection's peer, or what a trusted proxy says of it.
@@ -100,6 +108,12 @@ pub struct Seals {
     pub grant: SignGrant,
     /// Reads it again, while it may be resumed. It outlives the link's expiry on purpose.
     pub granted: ReadToken,
+    /// Reads the token of an order's page in a mail.
+    pub order: ReadToken,
+    /// Reads the cookie of the browser that bought.
+    pub browser: ReadToken,
+    /// Signs it.
+    pub sign_browser: SignBrowser,
     /// A keyed hash (HMAC-SHA256 with a key of its own, in hex): idempotency keys and sessions.
     pub hash: KeyedHash,
 }
@@ -147,8 +161,10 @@ pub struct Gates {
     pub unsigned: Gate,
     /// Looks at an order's standing.
     pub status: Gate,
-    /// Everything about a download but its file.
+    /// Everything about a download but its file, and an order's page.
     pub download: Gate,
+    /// Mails that a buyer asks for.
+    pub recover: Gate,
     /// Tries to log in.
     pub login: Gate,
 }
@@ -160,6 +176,12 @@ pub struct Settings {
     pub allowed_origins: Vec<String>,
     /// Free bytes on the store's disk below which no orders are taken; 0 = no limit.
     pub free_bytes_min: u64,
+    /// Who sells.
+    pub merchant: Arc<Merchant>,
+    /// Whether the world reaches us over https: then cookies never travel without it.
+    pub secure: bool,
+    /// Times and counts: whether a refused order may be tried again.
+    pub policy: Policy,
 }
 
 /// The admin token. It cannot be printed.
@@ -215,12 +237,15 @@ pub fn public_routes(deps: &Arc<Deps>) -> BoxedFilter<(Response,)> {
         meter: meter::Meter::of("public"),
     });
     call::calls()
-        .then(move |call: Call| {
+        .then(move |mut call: Call| {
             let site = Arc::clone(&site);
+            call.merchant = Arc::clone(&site.deps.settings.merchant);
             // Boxed: one route's future must not make every connection as large as the largest of them.
             Box::pin(async move {
                 let since = Instant::now();
-                let answer = public(&site, call).await;
+                let chosen = language::chosen(&call);
+                let mut answer = public(&site, call).await;
+                language::remember(&site.deps, chosen, &mut answer);
                 site.meter.answered(since, &answer);
                 answer
             })
@@ -243,16 +268,31 @@ async fn public(site: &Arc<Site>, call: Call) -> Response {
         ["download", "file", _] if call.looks() => file::get(site, &call).await,
         ["download", _] if call.looks() => download::landing(site, &call),
         ["download", _] if post => download::start(site, &call).await,
+        ["commande", "lien", _] if call.looks() => order::enter(site, &call),
+        ["commande", _] if call.looks() => order::show(site, &call),
+        ["commande", _, "recu"] if call.looks() => order::receipt(site, &call),
+        ["commande", _, "payer" | "telecharger" | "renvoyer" | "adresse"] if post => {
+            order::acts::act(site, call).await
+        }
+        ["achats"] if call.looks() => recover::form(&call),
+        ["achats"] if post => recover::ask(site, call).await,
+        ["pictures", slug] if call.looks() => shop::picture(site, &call, slug),
         ["assets", name] if call.looks() => assets::get(&call, name),
         ["healthz"] if call.looks() => ops::healthy(),
         ["readyz"] if call.looks() => ops::ready(&site.deps).await,
         ["robots.txt"] if call.looks() => robots(),
         ["payment", "status", _] => Problem::method("GET, HEAD, OPTIONS").answer(&call),
+        ["commande", _, "payer" | "telecharger" | "renvoyer" | "adresse"] => {
+            Problem::method("POST").answer(&call)
+        }
+        ["commande", _] | ["commande", _, "recu"] | ["commande", "lien", _] | ["pictures", _] => {
+            Problem::method("GET, HEAD").answer(&call)
+        }
         [] | ["assets", _] | ["healthz" | "readyz" | "robots.txt"] => {
             Problem::method("GET, HEAD").answer(&call)
         }
         ["download", "file", _] => Problem::method("GET, HEAD").answer(&call),
-        ["payment", "return" | "callback"] | ["download", _] => {
+        ["payment", "return" | "callback"] | ["download", _] | ["achats"] => {
             Problem::method("GET, HEAD, POST").answer(&call)
         }
         _ => Problem::not_found().answer(&call),
@@ -263,7 +303,7 @@ async fn public(site: &Arc<Site>, call: Call) -> Response {
 fn robots() -> Response {
     let mut answer = answer::text(
         warp::http::StatusCode::OK,
-        "User-agent: *\nDisallow: /download/\nDisallow: /payment/\n",
+        "User-agent: *\nDisallow: /download/\nDisallow: /payment/\nDisallow: /commande/\nDisallow: /achats/\n",
     );
     answer::set(&mut answer, CACHE_CONTROL, "public, max-age=86400");
     answer

@@ -7,8 +7,7 @@ use warp::reply::Response;
 
 use super::call::{Call, Fields};
 use super::pages::{Frame, Waiting};
-use super::status::Standing;
-use super::{Site, answer};
+use super::{Site, answer, order};
 use crate::domain::values::TransactionId;
 
 /// Largest form that CinetPay's back button posts, in bytes, with plenty of room.
@@ -25,21 +24,15 @@ pub(crate) async fn show(site: &Arc<Site>, mut call: Call) -> Response {
     };
     let query = call.query();
     let hint = form.get(TRANSACTION_ID).or_else(|| query.get(TRANSACTION_ID));
-    let order =
+    let id =
         hint.and_then(|text| TransactionId::parse(text.trim()).ok()).map(|transaction| transaction.order);
-    let standing =
-        order.and_then(|id| site.deps.load(id).ok().flatten()).map(|payment| Standing::of(&payment));
-    let shown = match &standing {
-        None => "UNKNOWN",
-        Some(one) if one.delivered && one.status == "PAID" => "DELIVERED",
-        Some(one) if matches!(one.status, "CREATED" | "PENDING") => "WAITING",
-        Some(one) => one.status,
+    let payment = id.and_then(|id| site.deps.load(id).ok().flatten());
+    let states = order::states(payment.as_ref());
+    let address = match &payment {
+        Some(payment) => format!("/payment/return/?{TRANSACTION_ID}={}&", payment.id),
+        None => "/payment/return/?".to_owned(),
     };
-    let page = Waiting {
-        frame: Frame::new(call.lang()),
-        order: order.filter(|_| standing.is_some()).map(|id| id.to_string()).unwrap_or_default(),
-        shown,
-        waits: standing.is_some_and(|one| !one.r#final),
-    };
-    answer::page(StatusCode::OK, &page)
+    let page = Waiting { frame: Frame::of(&call).switching(address), states };
+    // Its button for another try ends at CinetPay.
+    answer::purchase_page(StatusCode::OK, &page)
 }

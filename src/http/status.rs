@@ -38,6 +38,9 @@ pub(crate) struct Standing {
     pub(crate) delivered: bool,
     /// Nothing more is going to happen while the buyer looks.
     pub(crate) r#final: bool,
+    /// CinetPay's code of a refusal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) code: Option<String>,
 }
 
 impl Standing {
@@ -51,7 +54,16 @@ impl Standing {
                 true
             }
         };
-        Self { order_id: payment.id, status: payment.status_name(), delivered, r#final }
+        let code = match &payment.status {
+            Status::Failed { code, .. } => Some(code.clone()),
+            Status::Created(_)
+            | Status::Pending { .. }
+            | Status::Paid(_)
+            | Status::Review { .. }
+            | Status::Expired { .. }
+            | Status::Refunded(_) => None,
+        };
+        Self { order_id: payment.id, status: payment.status_name(), delivered, r#final, code }
     }
 }
 

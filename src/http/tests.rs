@@ -1,6 +1,6 @@
 //! The routes with the real ledger and the real actors behind them; CinetPay and the mail server are scripted.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -10,10 +10,10 @@ use warp::test::{RequestBuilder, request};
 
 use super::*;
 use crate::actors::{Parts, Running};
-use crate::domain::catalog::{Product, Tier};
+use crate::domain::catalog::{Picture, Product, Tier};
 use crate::domain::input::{Acceptance, Verdict};
 use crate::domain::schedule::Policy;
-use crate::domain::values::{Claimed, Currency, Money};
+use crate::domain::values::{Attempt, Claimed, Currency, Money};
 use crate::ledger::OpenOptions;
 use crate::ports::{Letter, Mailer, OpenRequest, Opened, PortFuture, Posted, Provider};
 
@@ -26,6 +26,8 @@ const TOKEN: &str = "an admin token of some length";
 struct World {
     closed: AtomicBool,
     paid: Mutex<HashSet<OrderId>>,
+    /// Payment pages that CinetPay refused, and its code.
+    refused: Mutex<HashMap<TransactionId, &'static str>>,
     opened: AtomicU64,
 }
 
@@ -43,7 +45,11 @@ impl Provider for World {
     }
     fn check(&self, transaction: TransactionId) -> PortFuture<'_, Verdict> {
         let paid = self.paid.lock().unwrap().contains(&transaction.order);
+        let refused = self.refused.lock().unwrap().get(&transaction).copied();
         Box::pin(async move {
+            if let Some(code) = refused {
+                return Verdict::Refused { code: code.to_owned() };
+            }
             if !paid {
                 return Verdict::Pending { code: "662".to_owned() };
             }
@@ -102,6 +108,9 @@ fn seals() -> Seals {
         token: read_token("mail"),
         grant: Arc::new(|order, link, _| format!("file:{order}:{link}")),
         granted: read_token("file"),
+        order: read_token("order"),
+        browser: read_token("browser"),
+        sign_browser: Arc::new(|order| format!("browser:{order}:0")),
         hash: Arc::new(|bytes| bytes.iter().map(|byte| format!("{byte:02x}")).collect()),
     }
 }
@@ -115,7 +124,8 @@ async fn stage() -> Stage {
     let product = Product {
         slug: "audit-kit".into(),
         name: "Kit d’audit".into(),
-        description: "".into(),
+        description: "Un *kit*.\n\n- complet".into(),
+        picture: Picture::recognise(b"\xff\xd8\xffpicture".to_vec()),
         tiers: vec![tier],
     };
     let catalog = Current::new(Catalog { products: vec![product] });
@@ -152,10 +162,12 @@ async fn stage() -> Stage {
             unsigned: Arc::clone(&open),
             status: Arc::clone(&open),
             download: Arc::clone(&open),
+            recover: Arc::clone(&open),
             login: open,
         },
         settings: Settings {
             allowed_origins: vec!["https://shop.example".to_owned()],
+            merchant: Arc::new(Merchant { name: "Boutique d’Élodie".to_owned(), ..Merchant::default() }),
             ..Settings::default()
         },
         admin_token: AdminToken::new(TOKEN.to_owned()),
@@ -219,6 +231,15 @@ impl Stage {
         }
         panic!("not delivered");
     }
+    /// An order whose first payment page was refused with this code.
+    async fn refused(&self, code: &'static str) -> OrderId {
+        let order = self.bought().await;
+        let first = TransactionId { order, attempt: Attempt::FIRST };
+        self.world.refused.lock().unwrap().insert(first, code);
+        self.deps.orders.submit(order, crate::domain::input::Input::Verify).await.unwrap();
+        assert_eq!(self.deps.load(order).unwrap().unwrap().status_name(), "FAILED");
+        order
+    }
     async fn notify(&self, body: &str, token: Option<&str>) -> Http<Bytes> {
         let call = post("/payment/callback/").body(body);
         let call = if let Some(token) = token { call.header("x-token", token) } else { call };
@@ -233,4 +254,7 @@ impl Stage {
 mod admin_side;
 mod buying;
 mod downloading;
+mod finding;
+mod ordering;
+mod secrecy;
 mod wire;

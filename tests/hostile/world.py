@@ -101,7 +101,7 @@ class World:
             "AUDITSHIELD_LOG": "warn",
         }
         # One client asks everything here; what a limit answers is tested in tests/it.
-        for rate in "buy status download login bad_signature".split():
+        for rate in "buy status download recover login bad_signature".split():
             self.settings[f"AUDITSHIELD_LIMITS__{rate.upper()}_PER_MINUTE"] = "0"
         self._child(
             [binary, "simulator", "--listen", f"127.0.0.1:{provider}", "--api-key", "hostile-api-key",

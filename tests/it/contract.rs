@@ -4,6 +4,7 @@ mod admin;
 mod buyer;
 mod callback;
 mod download;
+mod order_page;
 
 use reqwest::Method;
 use reqwest::header::HeaderMap;

@@ -20,6 +20,10 @@ pub enum Act {
     Buy(Box<Purchase>, u32),
     /// The buyer goes on with an order whose page did not open.
     Repeat(OrderId, u32),
+    /// The buyer of a refused order tries again.
+    Retry(OrderId, u32),
+    /// The buyer has the mail sent again, or corrects the address.
+    Wish(OrderId),
     /// Something becomes of a transaction at CinetPay.
     Pay(TransactionId, Outcome),
     /// CinetPay notifies.
@@ -72,6 +76,8 @@ impl Shop {
                 let answer = self.ask(order, Input::Repeat).await;
                 self.billed(order, answer, tries);
             }
+            Act::Retry(order, tries) => self.retry(order, tries).await,
+            Act::Wish(order) => self.wish(order).await,
             Act::Webhook(transaction, digest, tries) => self.notify(transaction, digest, tries).await,
             Act::Download => self.download().await,
             Act::Admin => self.administer().await,
@@ -162,6 +168,37 @@ impl Shop {
             Err(_) => {}
         });
         self.world.pass("dies after a purchase was answered");
+    }
+
+    /// A refused order goes on with another page, or stays what it is; it never becomes another order.
+    async fn retry(&self, order: OrderId, tries: u32) {
+        let answer = self.ask(order, Input::Retry).await;
+        let unsure = matches!(answer, Err(AskError::NotOpened(_) | AskError::Busy | AskError::Late));
+        if unsure && tries > 0 {
+            self.world.with(|s| {
+                let wait = s.chance.wishes.between(100, 30_000);
+                s.plan(wait, Act::Retry(order, tries - 1));
+            });
+        }
+        let open = answer.as_ref().is_ok_and(|receipt| receipt.payment.status_name() == "PENDING");
+        if open {
+            self.world.with(|s| s.count("tried again after a refusal"));
+            self.billed(order, answer, 0);
+        }
+    }
+
+    async fn wish(&self, order: OrderId) {
+        let input = self.world.with(|s| match s.chance.wishes.one_in(2) {
+            true => Input::SendAgain,
+            false => {
+                let chance = s.chance.wishes.below(1_000);
+                Input::Readdress(Email::parse(&format!("corrected{chance}@example.ci")).unwrap())
+            }
+        });
+        let name = name_of(&input);
+        if self.ask(order, input).await.is_ok() {
+            self.world.with(|s| s.count(name));
+        }
     }
 
     async fn notify(&self, transaction: TransactionId, digest: [u8; 32], tries: u32) {
@@ -255,7 +292,7 @@ impl Shop {
             }
         }
         let by = Decision { by: "impostor".to_owned(), note: String::new() };
-        let events = [Event::Note { by, resend: None }];
+        let events = [Event::Note { by, resend: None, buyer: None }];
         let now = self.world.with(|s| s.clock());
         let outcome = self.ledger.commit(order, stale.as_ref(), &events, now).await;
         self.world.with(|s| match outcome {
@@ -321,6 +358,9 @@ fn name_of(input: &Input) -> &'static str {
     match input {
         Input::Buy(_) => "buy",
         Input::Repeat => "repeat",
+        Input::Retry => "retry",
+        Input::SendAgain => "send again",
+        Input::Readdress(_) => "readdress",
         Input::Notify(_) => "notify",
         Input::Download { .. } => "download",
         Input::Verify => "admin verifies",

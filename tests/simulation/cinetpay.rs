@@ -84,7 +84,25 @@ impl State {
             Outcome::Refused => "refused at CinetPay",
             Outcome::StillPending => "webhook while pending",
         });
+        self.wish(page.order, outcome);
         self.send_notices(page);
+    }
+
+    /// What the buyer wants next: another try after a refusal; after a payment the mail once more, or another address.
+    fn wish(&mut self, order: OrderId, outcome: Outcome) {
+        // Within the time of trouble: what comes after it is the judge's.
+        let top = self.knobs.chaos_ms.max(2_000);
+        let c = &mut self.chance.wishes;
+        let (again, when, late) = (c.one_in(2), c.skewed(500, 60_000), c.between(1_000, top));
+        match outcome {
+            Outcome::Refused if again => self.plan(when, Act::Retry(order, 2)),
+            Outcome::Accepted if again => self.plan(late, Act::Wish(order)),
+            Outcome::Refused
+            | Outcome::Accepted
+            | Outcome::OtherAmount
+            | Outcome::OtherCurrency
+            | Outcome::StillPending => {}
+        }
     }
 
     /// A new notification, known to have been sent.

@@ -237,7 +237,10 @@ impl State {
         }
         if let Some(last) = last {
             self.count("second mail");
-            let excused = last.unheard || last.resends != taken.resends || last.mishaps != taken.mishaps;
+            // A mail may be under way while its link is replaced: it is answered, and the other one is owed.
+            let replaced = last.link != taken.link;
+            let excused =
+                last.unheard || replaced || last.resends != taken.resends || last.mishaps != taken.mishaps;
             if !excused {
                 self.violate(format!("a second mail of {} although the first was answered", short(order)));
             }
@@ -369,7 +372,9 @@ impl State {
         let accepted = |t: &&crate::world::Transaction| matches!(t.phase, Phase::Accepted(_));
         let status = told.payment.status_name();
         if all().any(|t| right(&t)) {
-            return matches!(status, "PAID" | "REFUNDED");
+            // Where another page was paid otherwise, a person has been asked: the look that would see it may be lost.
+            let asked = status == "REVIEW" && all().any(|t| t.was_mismatched);
+            return asked || matches!(status, "PAID" | "REFUNDED");
         }
         if all().any(|t| accepted(&t)) {
             let decided = &self.sold[&order];

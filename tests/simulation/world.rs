@@ -147,6 +147,7 @@ pub struct State {
 /// One stream each.
 pub struct Chances {
     pub buyers: Chance,
+    pub wishes: Chance,
     pub cinetpay: Chance,
     pub mail: Chance,
     pub trouble: Chance,
@@ -181,6 +182,7 @@ impl World {
         let state = State {
             chance: Chances {
                 buyers: chance("buyers"),
+                wishes: chance("wishes"),
                 cinetpay: chance("cinetpay"),
                 mail: chance("mail"),
                 trouble: chance("trouble"),

@@ -8,10 +8,12 @@ use lettre::Address;
 use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message, MultiPart, SinglePart};
 
-use super::words::{self, one_line, short_line};
+use super::words::{one_line, short_line};
 use super::{PostmanError, Settings};
 use crate::adapters::token::Links;
+use crate::domain::merchant::Merchant;
 use crate::domain::values::{Email, Lang, OrderId};
+use crate::domain::words;
 use crate::ports::Letter;
 
 /// Everything about the sender that each mail repeats.
@@ -19,7 +21,7 @@ use crate::ports::Letter;
 pub(super) struct Stationery {
     from: Mailbox,
     reply_to: Option<Mailbox>,
-    shop: String,
+    merchant: Merchant,
     /// The shop's address without a final slash.
     public: String,
     /// Right of the `@` in Message-IDs, and our name towards the mail server.
@@ -70,10 +72,14 @@ struct Contents {
     tier: String,
     amount: String,
     link: String,
+    /// The order's page.
+    page: String,
     expires: String,
     downloads: String,
     order: String,
     answers: bool,
+    address: String,
+    contact: String,
 }
 
 /// What a trial says.
@@ -84,7 +90,13 @@ const TRIAL: &str = "Si vous lisez ceci, les courriels de votre boutique arriven
 impl Stationery {
     pub(super) fn new(settings: &Settings, links: Arc<Links>) -> Result<Self, PostmanError> {
         let shop = short_line(&settings.from_name);
-        let name = Some(shop.clone()).filter(|name| !name.is_empty());
+        let name = Some(shop).filter(|name| !name.is_empty());
+        let merchant = Merchant {
+            name: one_line(&settings.merchant.name),
+            address: one_line(&settings.merchant.address),
+            contact: one_line(&settings.merchant.contact),
+            identifiers: one_line(&settings.merchant.identifiers),
+        };
         let from = Mailbox::new(name, address(&settings.from).ok_or(PostmanError::Sender)?);
         let reply_to = match &settings.reply_to {
             Some(email) => Some(Mailbox::new(None, address(email).ok_or(PostmanError::Sender)?)),
@@ -92,7 +104,7 @@ impl Stationery {
         };
         let host = settings.public_url.domain().unwrap_or(from.email.domain()).to_ascii_lowercase();
         let public = settings.public_url.as_str().trim_end_matches('/').to_owned();
-        Ok(Self { from, reply_to, shop, public, host, links })
+        Ok(Self { from, reply_to, merchant, public, host, links })
     }
 
     /// The sender of the envelope.
@@ -112,7 +124,7 @@ impl Stationery {
         let message = Message::builder()
             .from(self.from.clone())
             .to(Mailbox::new(None, to.clone()))
-            .subject(format!("{} : essai d’envoi / test mail", self.shop))
+            .subject(format!("{} : essai d’envoi / test mail", self.merchant.name))
             .message_id(Some(format!("<{name}@{}>", self.host)))
             .raw_header(plain_header("Auto-Submitted", "auto-generated"))
             .body(TRIAL.to_owned())
@@ -164,8 +176,12 @@ impl Stationery {
         let order = letter.order.to_string();
         let seconds = u64::try_from(letter.link.issued_at.seconds()).unwrap_or(0);
         let token = self.links.download_token(&order, letter.link.number, seconds);
+        let page = self.links.order_token(&order, letter.link.number, seconds);
         Contents {
-            shop: self.shop.clone(),
+            shop: self.merchant.name.clone(),
+            address: self.merchant.address.clone(),
+            contact: self.merchant.contact.clone(),
+            page: format!("{}/commande/lien/{page}/", self.public),
             product: one_line(&letter.product),
             tier: one_line(&letter.tier),
             amount: words::amount(letter.price, lang),

@@ -9,6 +9,7 @@ use url::Url;
 use self::letter::Stationery;
 use self::smtp::Smtp;
 use super::token::Links;
+use crate::domain::merchant::Merchant;
 use crate::domain::values::{Email, OrderId};
 use crate::ports::{Current, Letter, Mailer, PortFuture, Posted};
 
@@ -31,8 +32,10 @@ pub struct Settings {
     pub route: Route,
     /// The sender's address.
     pub from: Email,
-    /// The sender's name, which also signs the mail.
+    /// The sender's name.
     pub from_name: String,
+    /// Who signs the mail, and how they are reached.
+    pub merchant: Merchant,
     /// Where answers go, if not to the sender.
     pub reply_to: Option<Email>,
     /// The address of the shop: the mailed link starts with it.

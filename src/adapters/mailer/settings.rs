@@ -27,6 +27,7 @@ impl From<&Config> for Settings {
             route,
             from: config.mail.from.clone(),
             from_name: config.mail.from_name.expose().to_owned(),
+            merchant: config.merchant.clone(),
             reply_to: config.mail.reply_to.clone(),
             public_url: config.server.public_url.clone(),
             timeout: config.mail.timeout,

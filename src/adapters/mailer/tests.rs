@@ -41,6 +41,12 @@ fn settings(route: Route) -> Settings {
         route,
         from: Email::parse("ventes@boutique.ci").unwrap(),
         from_name: "Boutique d'Élodie".to_owned(),
+        merchant: Merchant {
+            name: "Boutique d'Élodie".to_owned(),
+            address: "Rue des Jardins, Cocody, Abidjan".to_owned(),
+            contact: "+225 07 00 00 00 00".to_owned(),
+            identifiers: "RCCM CI-ABJ-2020-B-1234".to_owned(),
+        },
         reply_to: Some(Email::parse("aide@boutique.ci").unwrap()),
         public_url: Url::parse("https://boutique.ci/audit/").unwrap(),
         timeout: Duration::from_secs(5),
@@ -174,7 +180,13 @@ async fn no_name_makes_a_header_or_markup() {
     let mut letter = letter(Lang::Fr);
     letter.product = evil.to_owned();
     letter.tier = format!("{evil}{}", "x".repeat(5000));
-    let settings = Settings { from_name: evil.to_owned(), ..settings(Route::File(PathBuf::new())) };
+    let merchant = Merchant {
+        name: evil.to_owned(),
+        address: evil.to_owned(),
+        contact: evil.to_owned(),
+        identifiers: evil.to_owned(),
+    };
+    let settings = Settings { from_name: evil.to_owned(), merchant, ..settings(Route::File(PathBuf::new())) };
     let raw = written(settings, letter).await;
     let names: Vec<&str> = headers(&raw)
         .split("\r\n")

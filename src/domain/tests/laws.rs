@@ -161,7 +161,7 @@ fn events_out_of_place_are_refused() {
     // A note without a resend belongs anywhere.
     let by = Decision { by: "admin".to_owned(), note: "seen".to_owned() };
     let tale = Tale::at("PENDING");
-    let noted = [Event::Note { by, resend: None }];
+    let noted = [Event::Note { by, resend: None, buyer: None }];
     let after = Payment::evolve(tale.payment.as_ref(), tale.id, &noted, tale.now).unwrap();
     assert_eq!(after.version, tale.payment.unwrap().version + 1);
 }
@@ -178,7 +178,11 @@ fn links_are_renewed_where_they_ended() {
         let at = if late { START.plus(Duration::from_secs(400 * 3600)) } else { START };
         let by = Decision { by: "admin".to_owned(), note: String::new() };
         let expires_at = at.plus(Duration::from_secs(60));
-        let event = Event::Note { by, resend: Some(Resend { link: resend, expires_at }) };
+        let event = Event::Note {
+            by,
+            resend: Some(Resend { link: resend, expires_at, keeps_count: false }),
+            buyer: None,
+        };
         let after = Payment::evolve(Some(&payment), tale.id, &[event], at).unwrap();
         let sale = after.sale().unwrap();
         assert_eq!((sale.link.number, sale.link.downloads, sale.link.revoked), want);
@@ -248,6 +252,7 @@ fn a_product_is_found_by_both_names() {
         slug: slug.to_owned(),
         name: slug.to_owned(),
         description: String::new(),
+        picture: None,
         tiers,
     };
     let catalog =

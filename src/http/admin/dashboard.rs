@@ -9,10 +9,12 @@ use super::session::{SESSION_HOURS_MAX, Session};
 use super::view::{Happening, Order};
 use super::{Badge, COOKIE_NAME, Office, api, cookie, strange_form};
 use crate::domain::payment::{Payment, Status};
+use crate::domain::values::Lang;
+use crate::domain::words;
+use crate::http::Deps;
 use crate::http::answer::{self, Problem};
 use crate::http::call::{Call, Fields};
 use crate::http::pages::{self, Frame};
-use crate::http::{Deps, money};
 
 /// Largest form, in bytes.
 const FORM_BYTES_MAX: usize = 16 * 1024;
@@ -102,7 +104,7 @@ pub(super) fn login_page(call: &Call, status: StatusCode, message: &str) -> Resp
     if call.accepts_json() {
         return super::unauthorized(call);
     }
-    own(answer::page(status, &Login { frame: Frame::new(call.lang()), message }))
+    own(answer::page(status, &Login { frame: Frame::of(call), message }))
 }
 
 /// POST /admin/login/: the token for a session.
@@ -116,7 +118,7 @@ pub(super) async fn log_in(office: &Office, mut call: Call) -> Response {
     };
     if !office.deps.admin_token.is(fields.get("token").unwrap_or_default().trim()) {
         tracing::warn!("a login to the dashboard failed");
-        let message = Frame::new(call.lang()).say("Ce jeton n’est pas le bon.", "This is not the token.");
+        let message = Frame::of(&call).say("Ce jeton n’est pas le bon.", "This is not the token.");
         return login_page(&call, StatusCode::UNAUTHORIZED, message);
     }
     let secret = format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>());
@@ -173,7 +175,7 @@ async fn list(deps: &Deps, call: &Call, session: Option<&Session>) -> Result<Res
         mail: order.delivery.status,
     });
     let page = Orders {
-        frame: Frame::new(call.lang()),
+        frame: Frame::of(call),
         csrf: session.map(|session| session.csrf.as_str()).unwrap_or_default(),
         counts: deps.ledger.counts().iter().collect(),
         status: status.to_ascii_uppercase(),
@@ -186,7 +188,7 @@ async fn list(deps: &Deps, call: &Call, session: Option<&Session>) -> Result<Res
 
 fn price(order: &Order) -> String {
     match crate::domain::values::Money::price(order.amount, order.currency) {
-        Ok(price) => money::amount(price),
+        Ok(price) => words::amount(price, Lang::Fr),
         Err(_) => format!("{} {}", order.amount, order.currency),
     }
 }
@@ -200,23 +202,23 @@ async fn show(
 ) -> Result<Response, Problem> {
     let payment = deps.load(api::known(id)?)?.ok_or_else(api::unknown)?;
     let order = api::ordered(deps, &payment).await?;
-    let frame = Frame::new(call.lang());
+    let frame = Frame::of(call);
     let page = Single {
-        frame,
         csrf: session.map(|session| session.csrf.as_str()).unwrap_or_default(),
-        amount: money::amount(payment.price),
+        amount: words::amount(payment.price, Lang::Fr),
         created: pages::moment(payment.created_at),
         paid: order.paid_at.map(pages::moment).unwrap_or_default(),
-        acts: acts(frame, &payment),
+        acts: acts(&frame, &payment),
         message: problem.map(|problem| problem.text(call.lang())).unwrap_or_default(),
         order,
+        frame,
     };
     let answer = answer::page(StatusCode::OK, &page);
     Ok(problem.map_or_else(|| answer::page(StatusCode::OK, &page), |problem| problem.finish(answer)))
 }
 
 /// What a person may do to an order in this status.
-fn acts(frame: Frame, payment: &Payment) -> Vec<Act> {
+fn acts(frame: &Frame, payment: &Payment) -> Vec<Act> {
     let act = |name, fr, en| Act { name, label: frame.say(fr, en) };
     let verify = || act("verify", "Vérifier auprès de CinetPay", "Ask CinetPay now");
     match &payment.status {

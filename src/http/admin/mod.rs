@@ -7,7 +7,7 @@ mod view;
 
 use std::sync::Arc;
 
-use warp::http::header::{AUTHORIZATION, COOKIE, WWW_AUTHENTICATE};
+use warp::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use warp::http::{Method, StatusCode};
 use warp::reply::Response;
 
@@ -56,10 +56,7 @@ impl Office {
 }
 
 fn cookie(call: &Call) -> Option<&str> {
-    let lines = call.headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
-    lines
-        .flat_map(|line| line.split(';'))
-        .find_map(|pair| pair.trim().strip_prefix(COOKIE_NAME)?.strip_prefix('='))
+    call.cookies(COOKIE_NAME).next()
 }
 
 /// Every route of the listener.

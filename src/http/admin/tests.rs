@@ -1,7 +1,7 @@
 //! Who may come in: cookies and bearer tokens as strangers write them.
 
 use proptest::prelude::*;
-use warp::http::header::{HeaderMap, HeaderValue};
+use warp::http::header::{COOKIE, HeaderMap, HeaderValue};
 
 use super::*;
 

@@ -17,7 +17,7 @@ async fn pages_open_with_and_without_a_slash() {
         assert!(!text(&answer).contains("<script>") && !text(&answer).contains(" style="), "{path}");
     }
     let shop = stage.get("/").await;
-    assert!(text(&shop).contains("15\u{a0}000\u{a0}FCFA"));
+    assert!(text(&shop).contains("15\u{202f}000\u{202f}FCFA"));
     assert!(text(&stage.get("/?lang=en").await).contains("Shop"));
     let asset = text(&shop).split("href=\"").find(|part| part.starts_with("/assets/style")).unwrap();
     let asset = asset.split('"').next().unwrap();

@@ -106,7 +106,7 @@ pub(super) fn histories() -> Vec<History> {
     let notified =
         Event::Notified { attempt: Attempt::FIRST, digest: "0123456789abcdef0123456789abcdef".into() };
     let mail_failed = |next_at| Event::MailFailed { reason: "451 4.7.1".into(), next_at };
-    let resend = |link| Some(Resend { link, expires_at: at(300_000) });
+    let resend = |link| Some(Resend { link, expires_at: at(300_000), keeps_count: false });
     let accepted = || checked("accepted", "00", None);
     let roads: Vec<(&'static str, Vec<Vec<Event>>)> = vec![
         ("created", vec![vec![created(false)]]),
@@ -132,7 +132,7 @@ pub(super) fn histories() -> Vec<History> {
                 vec![mail_failed(Some(at(150)))],
                 vec![Event::Delivered {}],
                 vec![Event::Downloaded { link: 1, number: 1 }],
-                vec![Event::Note { by: by("admin", "lost the mail"), resend: resend(1) }],
+                vec![Event::Note { by: by("admin", "lost the mail"), resend: resend(1), buyer: None }],
                 vec![Event::Resent {}],
             ],
         ),
@@ -148,7 +148,7 @@ pub(super) fn histories() -> Vec<History> {
                 vec![accepted(), paid(None)],
                 vec![Event::Delivered {}],
                 vec![Event::Revoked { link: 1, by: by("Koffi", "forwarded") }],
-                vec![Event::Note { by: by("admin", ""), resend: resend(2) }],
+                vec![Event::Note { by: by("admin", ""), resend: resend(2), buyer: None }],
             ],
         ),
         (

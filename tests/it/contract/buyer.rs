@@ -18,8 +18,9 @@ async fn the_shop_and_the_purchase_page() {
     let front = shop(&app, "GET", "/", &[HTML], "").await;
     assert!(front.is_page(200).contains(r#"href="/buy/audit-kit/standard/"#), "{}", front.body);
     let page = shop(&app, "GET", BUY, &[HTML], "").await;
-    let text = page.is_page(200).replace('\u{a0}', " ");
-    for part in [r#"<html lang="fr">"#, r#"<form method="post""#, r#"name="email""#, "15 000 FCFA", "Payer"] {
+    let text = page.is_page(200).replace('\u{202f}', " ");
+    for part in [r#"<html lang="fr">"#, r#"<form method="post""#, r#"name="email""#, "15 000 FCFA", "Acheter"]
+    {
         assert!(text.contains(part), "{part} in {text}");
     }
     let english = shop(&app, "GET", &format!("{BUY}?lang=en"), &[HTML], "").await;
