@@ -20,7 +20,7 @@ fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
     std::fs::create_dir_all(folder.path().join("config/files")).unwrap();
-    for file in ["catalog.toml", "files/audit-kit.md", "files/audit-kit-apercu.md"] {
+    for file in ["catalog.toml", "files/audit-kit.jpg", "files/audit-kit.md", "files/audit-kit-apercu.md"] {
         std::fs::copy(shipped.join(file), folder.path().join("config").join(file)).unwrap();
     }
     folder

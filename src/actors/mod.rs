@@ -12,6 +12,7 @@
 mod alarm;
 mod courier;
 mod errand;
+mod log;
 mod order;
 mod recent;
 mod roster;

@@ -6,9 +6,8 @@ use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::errand::{Errand, Runner};
-use super::{AskError, Moment, Receipt, Reply, Shared, alarm, courier, roster, verifier};
+use super::{AskError, Moment, Receipt, Reply, Shared, alarm, courier, log, roster, verifier};
 use crate::domain::decide::decide;
-use crate::domain::event::Event;
 use crate::domain::input::{Input, Report};
 use crate::domain::payment::{Payment, Status, Step, duplicate_look, next_step};
 use crate::domain::values::OrderId;
@@ -302,9 +301,9 @@ impl State {
             Err(fault) => return Err(fault.into()),
         };
         failpoint!("created.before_init" if matches!(input, Input::Buy(_)));
-        failpoint!("paid.before_mail" if events.iter().any(|event| matches!(event, Event::Paid { .. })));
+        failpoint!("paid.before_mail" if events.iter().any(|event| matches!(event, crate::domain::event::Event::Paid { .. })));
         for event in &events {
-            log(order, event);
+            log::event(order, event);
             self.shared.silence.see(event, !standing.payment().notices.is_empty());
         }
         self.standing = Some(standing);
@@ -387,22 +386,5 @@ impl State {
                 }
             });
         }
-    }
-}
-
-/// One line per event, where it became true. Ids only: what a person is called or reached by stays in the ledger.
-fn log(order: OrderId, event: &Event) {
-    metrics::counter!("auditshield_events_total", "kind" => event.kind()).increment(1);
-    match event {
-        Event::Checked { verdict, code, .. } => {
-            tracing::info!(%order, kind = event.kind(), verdict, code, "event")
-        }
-        Event::InitFailed { reason, .. } | Event::MailFailed { reason, .. } => {
-            tracing::warn!(%order, kind = event.kind(), reason, "event");
-        }
-        // Whoever holds a signed notification can send it as often as he likes: the journal and the counters tell of it.
-        Event::Notified { .. } => tracing::debug!(%order, kind = event.kind(), "event"),
-        Event::Review { .. } => tracing::warn!(%order, kind = event.kind(), "event"),
-        _ => tracing::info!(%order, kind = event.kind(), "event"),
     }
 }
