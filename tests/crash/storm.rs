@@ -26,7 +26,8 @@ const REST: Duration = Duration::from_secs(60);
 /// How long the people of a storm may take to go home: their questions have shorter time-outs.
 const HOME_MAX: Duration = Duration::from_secs(60);
 /// How long the daemon is stopped and then let go on.
-const HELD: Duration = Duration::from_secs(30);
+/// Not a multiple of how long people wait for an answer: who began to wait when it began would give up just when it ends.
+const HELD: Duration = Duration::from_secs(34);
 /// One blow of so many is a SIGTERM, whose drain must end with exit code 0.
 const TERM_EVERY: usize = 10;
 
@@ -62,7 +63,7 @@ sums!(kills, drains, holds, cuts, orders, bought, notified, downloads, acts, mai
 impl Sums {
     fn print(&self, name: &str) {
         println!(
-            "crash: {name}: {} kills, {} drains, {} stops of 30 s, {} power cuts; {} orders, of them {} answered 201, \
+            "crash: {name}: {} kills, {} drains, {} stops of 34 s, {} power cuts; {} orders, of them {} answered 201, \
              {} notifications answered 200; {} downloads started, {} acts of the admin; {} mails, of them {} sent again \
              by the admin and {} by a blow; {} late answers; {} violations",
             self.kills,
