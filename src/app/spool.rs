@@ -20,6 +20,8 @@ const LOOK_SECONDS: u64 = 1;
 const FILE_BYTES_MAX: u64 = 128 * 1024;
 /// Files read in one look, so that the metric tells the truth now and then.
 const FILES_MAX: usize = 500;
+/// Notifications that cannot be committed now, in one look, after which the others wait too.
+const LATER_MAX: usize = 8;
 /// What notify.php calls a whole file.
 const WHOLE: &str = "json";
 /// Below the spool: what nobody signed with a secret of ours. A person looks at it.
@@ -53,6 +55,7 @@ async fn empty(folder: &Path, deps: &Deps, stop: &CancellationToken) -> io::Resu
     let gauge = metrics::gauge!("auditshield_spool_waiting");
     gauge.set(files.len() as f64);
     let count = |outcome| metrics::counter!("auditshield_spool_total", "outcome" => outcome).increment(1);
+    let mut later = 0;
     for path in files.iter().take(FILES_MAX) {
         if stop.is_cancelled() {
             return Ok(());
@@ -72,8 +75,15 @@ async fn empty(folder: &Path, deps: &Deps, stop: &CancellationToken) -> io::Resu
                 count("refused");
                 set_aside(folder, path)?;
             }
-            // What cannot be committed now can be later; the others would fare no better.
-            Ingested::Later => return Ok(()),
+            // What cannot be committed now can be later. One order whose actor keeps failing must not hold up the others;
+            // when several in one look fare so, it is the disk or the load, and the rest would fare no better.
+            Ingested::Later => {
+                later += 1;
+                if later >= LATER_MAX {
+                    return Ok(());
+                }
+                continue;
+            }
         }
         gauge.decrement(1.0);
     }
