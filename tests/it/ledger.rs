@@ -286,3 +286,20 @@ async fn indexed(ledger: &Ledger) {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
 }
+
+/// What an order owed before a commit is forgotten with it, in memory and in the index.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_longer_owed_is_no_longer_due() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(folder.path());
+    for events in [vec![created(1)], vec![initiated(1)], vec![checked(), paid(1)]] {
+        commit(&ledger, 1, &events).await;
+        let due = ledger.due(at(1_000_000), 10).unwrap();
+        assert!(matches!(due[..], [(_, order)] if order == id(1)), "{due:?}");
+    }
+    commit(&ledger, 1, &[Event::Delivered {}]).await;
+    assert_eq!(ledger.due(at(1_000_000), 10).unwrap(), []);
+    indexed(&ledger).await;
+    assert_eq!(ledger.due(at(1_000_000), 10).unwrap(), []);
+    ledger.close().await;
+}
