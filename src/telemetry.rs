@@ -132,6 +132,25 @@ pub fn logs(level: &str, format: LogFormat) {
     }
 }
 
+/// From now on a panic is a line of the log, with its thread and place, and with a backtrace where `RUST_BACKTRACE` asks
+/// for one. Why not the standard library's text: it would stand between the lines of JSON.
+pub fn panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let thread = std::thread::current();
+        let thread = thread.name().unwrap_or("unnamed");
+        let said = panic.payload_as_str().unwrap_or("no text");
+        if thread == crate::ledger::LETTING_GO {
+            // sled's last sync; the ledger says what follows from it.
+            tracing::warn!(thread, said, "the index's store failed at its end");
+            return;
+        }
+        let at = panic.location().map(ToString::to_string);
+        let trace = std::backtrace::Backtrace::capture();
+        let trace = (trace.status() == std::backtrace::BacktraceStatus::Captured).then(|| trace.to_string());
+        tracing::error!(thread, at, trace, "panicked: {said}");
+    }));
+}
+
 /// From now on the log is filtered by `level`. False where no log of ours runs.
 pub fn refilter(level: &str) -> bool {
     FILTER.get().is_some_and(|handle| handle.reload(filter(level)).is_ok())

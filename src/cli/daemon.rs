@@ -22,6 +22,7 @@ pub(super) fn serve(source: Source) -> Result<(), Failure> {
     let given = source.given();
     let config = config::load(&given).map_err(|problems| refuse(&problems))?;
     telemetry::logs(&config.log.level, config.log.format);
+    telemetry::panics();
     for warning in &config.warnings {
         tracing::warn!(variable = %warning.name, "{}", warning.english);
     }

@@ -15,7 +15,7 @@ use super::index::{Change, Index};
 use super::journal::{self, AppendError, Entry, Medium, OnFatal, Trouble, Writer, Written, read_line};
 use super::record::{Line, Located, Snapshot, decode_body, encode_body};
 use super::worker::Worker;
-use super::{CommitError, Health, LedgerError};
+use super::{CommitError, Health, LETTING_GO, LedgerError};
 use crate::domain::event::Event;
 use crate::domain::payment::Payment;
 use crate::domain::values::{OrderId, Timestamp};
@@ -271,15 +271,23 @@ impl Embedded {
     /// Notes that all was in order, if it was, and lets go of the files.
     fn settle(&self, ended: bool) {
         let level = self.indexer.applied_seq.load(Ordering::Acquire) == self.journal.last_seq();
-        if !ended || !level || self.journal.trouble() != Some(Trouble::Closed) {
+        if !self.let_go() {
+            warn!("the index's last sync failed; the next start looks closer");
+        } else if !ended || !level || self.journal.trouble() != Some(Trouble::Closed) {
             warn!("the index is not complete; the next start brings it up to date");
         } else if self.indexer.in_doubt.load(Ordering::Acquire) {
             warn!("the index was not read to its end; the next start reads it, or makes it anew");
         } else if let Err(error) = self.folder.mark_clean() {
             warn!(%error, "cannot note that the index was closed in order");
         }
-        drop(self.index.write().unwrap_or_else(PoisonError::into_inner).take());
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// Lets go of the index's store. False: its last sync failed. Why in a thread of its own: sled syncs once more when
+    /// it is dropped, and panics where it cannot.
+    fn let_go(&self) -> bool {
+        let index = self.index.write().unwrap_or_else(PoisonError::into_inner).take();
+        self.simulated || Worker::thread(LETTING_GO, move || drop(index)).is_ok_and(Worker::join)
     }
 }
 

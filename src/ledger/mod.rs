@@ -33,6 +33,9 @@ pub use journal::{JournalError, OnFatal};
 pub use query::{PAGE_ORDERS_MAX, Page, Query};
 pub use record::Line;
 
+/// The thread in which the index's store is let go of. It may panic there, at sled's own last sync: expected, handled.
+pub const LETTING_GO: &str = "index-close";
+
 /// How to open a ledger.
 #[derive(Clone)]
 pub struct OpenOptions {

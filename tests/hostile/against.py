@@ -85,7 +85,7 @@ def main():
             for base in (world.shop, world.admin):
                 if not world.dead() and ask("GET", base + "/readyz")[0] != 200:
                     failures.append(f"{base} is not ready")
-            if "panicked" in world.log("daemon"):
+            if "panicked: " in world.log("daemon"):
                 failures.append("a panic in the daemon")
         finally:
             world.end()

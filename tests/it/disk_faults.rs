@@ -266,7 +266,7 @@ async fn run(strace: &std::path::Path, fault: &Fault, n: u32) -> Option<Ending> 
         return None;
     }
     let said = world.said();
-    assert!(!said.contains("panicked at"), "{}", context(&world));
+    assert!(!said.contains("panicked: "), "{}", context(&world));
     if ending == NotStarted {
         // Which file, and what the system said of it.
         let words = [store.to_str().unwrap(), fault.words(), "then try again"];

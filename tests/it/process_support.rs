@@ -123,7 +123,7 @@ impl World {
 
     /// Ends as it should when asked to, and its journal is sound.
     pub(crate) async fn ends_well(&mut self, store: &Path) {
-        assert!(!self.said().contains("panicked at"), "{}", self.said());
+        assert!(!self.said().contains("panicked: "), "{}", self.said());
         self.term();
         assert_eq!(self.end().await.code(), Some(0), "{}", self.said());
         self.verify_journal(store).await;
