@@ -75,7 +75,8 @@ pub fn decide(policy: &Policy, payment: Option<&Payment>, input: &Input, now: Ti
 
 /// The notification's digest as it is stored.
 pub fn digest_text(digest: &[u8; 32]) -> String {
-    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    let digits = digest.iter().take(16).flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0')).collect()
 }
 
 fn notified(payment: &Payment, notice: &Notice) -> Vec<Event> {

@@ -1,13 +1,18 @@
 //! A file system of its own whose power can fail: ext4 or xfs in an image, mounted through a loop device.
 
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// `EXT4_IOC_SHUTDOWN`, which is `XFS_IOC_GOINGDOWN`; 2 drops the log's unwritten part, as a failing supply does.
+/// `EXT4_IOC_SHUTDOWN`, which is `XFS_IOC_GOINGDOWN`; 2 drops the log's unwritten part, as a failing supply does. It
+/// waits for a line first, so that nothing but the call itself lies between the word and the deed.
 /// Why Python: an ioctl is unsafe code in Rust, and this crate forbids it.
 const SHUTDOWN: &str = "import fcntl, os, struct, sys\n\
-    fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587D, struct.pack('I', 2))";
+    disk, off = os.open(sys.argv[1], os.O_RDONLY), struct.pack('I', 2)\n\
+    print('ready', flush=True)\n\
+    sys.stdin.readline()\n\
+    fcntl.ioctl(disk, 0x8004587D, off)";
 /// The smallest image that mkfs.xfs accepts, and some room. Sparse: it costs what is written.
 const IMAGE_BYTES: u64 = 400 * 1024 * 1024;
 /// The system may hold on to a mount for a moment after its last process died.
@@ -49,9 +54,15 @@ impl Disk {
         run(command.args(["-t", self.kind, "-o", "loop"]).arg(self.image()).arg(self.path()))
     }
 
-    /// The power fails: from here on nothing is written, and what was not synced is lost.
-    pub(crate) fn cut(&self) {
-        run(Command::new("python3").args(["-c", SHUTDOWN]).arg(self.path())).expect("the power fails");
+    /// Brings a hand to the switch.
+    pub(crate) fn arm(&self) -> Switch {
+        let mut command = Command::new("python3");
+        let command = command.args(["-c", SHUTDOWN]).arg(self.path()).stdin(Stdio::piped());
+        let mut hand = command.stdout(Stdio::piped()).spawn().expect("python3");
+        let mut word = String::new();
+        BufReader::new(hand.stdout.take().unwrap()).read_line(&mut word).unwrap();
+        assert_eq!(word, "ready\n", "the switch is not at hand");
+        Switch(hand)
     }
 
     /// The power is back: the file system replays its own log. Nobody may be using it.
@@ -62,6 +73,17 @@ impl Disk {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         self.mount().expect("the file system comes back");
+    }
+}
+
+/// What cuts the power.
+pub(crate) struct Switch(Child);
+
+impl Switch {
+    /// The power fails: from here on nothing is written, and what was not synced is lost.
+    pub(crate) fn cut(mut self) {
+        self.0.stdin.take().unwrap().write_all(b"\n").unwrap();
+        assert!(self.0.wait().unwrap().success(), "the power does not fail");
     }
 }
 

@@ -64,6 +64,9 @@ pub(crate) struct Street {
     over: Arc<AtomicBool>,
     /// While the daemon is stopped on purpose, silence is no finding.
     pub(crate) held: Arc<AtomicBool>,
+    /// Between a power cut and the death of the process: a machine without power answers nobody, so nothing that is
+    /// heard now counts. (A sync that the cut interrupts may come back as if it had been done.)
+    pub(crate) dark: Arc<AtomicBool>,
     seed: Arc<AtomicU64>,
 }
 
@@ -82,6 +85,7 @@ impl Street {
             links: Arc::default(),
             over: Arc::default(),
             held: Arc::default(),
+            dark: Arc::default(),
             seed: Arc::new(AtomicU64::new(dice.below(u64::from(u32::MAX)))),
         }
     }
@@ -117,7 +121,7 @@ impl Street {
     /// The answer, if there is one.
     async fn ask(&self, what: &str, request: RequestBuilder) -> Option<Response> {
         match request.send().await {
-            Ok(answer) => Some(answer),
+            Ok(answer) => (!self.dark.load(Ordering::Relaxed)).then_some(answer),
             Err(error) => {
                 if error.is_timeout() && !self.held.load(Ordering::Relaxed) {
                     println!("crash: {what}: no answer within {ANSWER_MAX:?}");
@@ -235,7 +239,8 @@ impl Street {
                 let text = read.text.unwrap_or_default();
                 let start = text.find(&format!("{}/download/", self.shop));
                 let link = start.and_then(|start| text[start..].split_whitespace().next()).map(str::to_owned);
-                let letter = Letter { id: read.message_id, to: mail.to, raw: mail.raw };
+                let dark = self.told.lock().mailed_dark.contains(&mail.number);
+                let letter = Letter { id: read.message_id, to: mail.to, raw: mail.raw, dark };
                 match link {
                     Some(link) => drop(self.links.lock().unwrap().insert(letter.order().to_owned(), link)),
                     None => self.told.break_(format!("{}: a mail without a link", letter.id)),
