@@ -64,6 +64,12 @@ pub enum Opened {
 pub trait Mailer: Send + Sync + 'static {
     /// Sends one mail and waits for the server's final word.
     fn send(&self, letter: Letter) -> PortFuture<'_, Posted>;
+
+    /// Takes one of the mails that may leave in this hour. False: none is left, so nothing is tried and nothing has
+    /// failed; the mail stays owed.
+    fn reserve(&self) -> bool {
+        true
+    }
 }
 
 /// Everything a delivery mail says. Equal letters make identical mails, `Date` included.

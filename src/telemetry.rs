@@ -68,6 +68,8 @@ pub const METRICS: &[(Kind, &str, &str)] = &[
     (Kind::Counter, "auditshield_inits_total", "Payment pages asked for, by outcome."),
     (Kind::Gauge, "auditshield_breaker_open", "1 while CinetPay is taken to be down."),
     (Kind::Counter, "auditshield_mails_total", "Mails by outcome."),
+    (Kind::Counter, "auditshield_mails_held_total", "Times a mail had to wait because of the hourly limit."),
+    (Kind::Counter, "auditshield_mails_fallback_total", "Mails handed to the second server."),
     (Kind::Counter, "auditshield_downloads_total", "Downloads started or refused, by outcome."),
     (Kind::Gauge, "auditshield_http_connections", "Connections open, by listener."),
     (
@@ -133,15 +135,15 @@ pub fn logs(level: &str, format: LogFormat) {
 }
 
 /// From now on a panic is a line of the log, with its thread and place, and with a backtrace where `RUST_BACKTRACE` asks
-/// for one. Why not the standard library's text: it would stand between the lines of JSON.
-pub fn panics() {
-    std::panic::set_hook(Box::new(|panic| {
+/// for one. Why not the standard library's text: it would stand between the lines of JSON. In the threads named
+/// `expected` one is a warning: whoever started them says what follows from it.
+pub fn panics(expected: &'static str) {
+    std::panic::set_hook(Box::new(move |panic| {
         let thread = std::thread::current();
         let thread = thread.name().unwrap_or("unnamed");
         let said = panic.payload_as_str().unwrap_or("no text");
-        if thread == crate::ledger::LETTING_GO {
-            // sled's last sync; the ledger says what follows from it.
-            tracing::warn!(thread, said, "the index's store failed at its end");
+        if thread == expected {
+            tracing::warn!(thread, said, "a library gave up");
             return;
         }
         let at = panic.location().map(ToString::to_string);
@@ -195,6 +197,8 @@ fn describe() {
     // Counted seldom: without a first value a scrape would not show them, and an alert on them would know nothing.
     metrics::counter!("auditshield_asks_refused_total").increment(0);
     metrics::counter!("auditshield_watchdog_missed_total").increment(0);
+    metrics::counter!("auditshield_mails_held_total").increment(0);
+    metrics::counter!("auditshield_mails_fallback_total").increment(0);
     metrics::gauge!("auditshield_paid_unheard").set(0.0);
     metrics::gauge!("auditshield_orders_benched").set(0.0);
     for (name, label, values) in FROM_ZERO {

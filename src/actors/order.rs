@@ -361,6 +361,10 @@ impl State {
             Step::Deliver => {
                 let permit = Arc::clone(&shared.deliver).try_acquire_owned().ok()?;
                 let sale = payment.sale()?;
+                // The hour's mails have left: this one stays owed, and the alarm comes back to it.
+                if !shared.parts.mailer.reserve() {
+                    return None;
+                }
                 Some((courier::deliver(Arc::clone(shared), payment, sale), permit))
             }
             Step::Wait(_) | Step::Rest => None,

@@ -22,7 +22,7 @@ pub(super) fn serve(source: Source) -> Result<(), Failure> {
     let given = source.given();
     let config = config::load(&given).map_err(|problems| refuse(&problems))?;
     telemetry::logs(&config.log.level, config.log.format);
-    telemetry::panics();
+    telemetry::panics(crate::ledger::LETTING_GO);
     for warning in &config.warnings {
         tracing::warn!(variable = %warning.name, "{}", warning.english);
     }

@@ -22,6 +22,12 @@ pub struct Mail {
     pub from_name: Name,
     /// Where answers go, if not to the sender.
     pub reply_to: Option<Email>,
+    /// Where servers send back what they cannot deliver, if not to the sender.
+    pub bounce_to: Option<Email>,
+    /// The server that stands in where the first cannot be reached.
+    pub fallback: Option<SmtpServer>,
+    /// Mails that may leave in an hour; zero for no limit.
+    pub per_hour: u32,
     /// For one mail, from connecting to the final word.
     pub timeout: Duration,
     /// Connections kept to the server.
@@ -80,13 +86,17 @@ pub(super) fn read(reader: &Reader<'_>, production: bool) -> Option<Mail> {
         let default = || Email::parse("boutique@example.com").ok();
         reader.parsed("mail.from", address).or_else(default)
     };
+    let fallback = second(reader, route.as_ref());
     if production {
         refuse_in_production(reader, route.as_ref(), from.as_ref());
+        refuse_in_clear(reader, "mail.fallback_url", fallback.as_ref());
     }
     let from_name = reader.parsed("mail.from_name", |text| {
         Name::parse(text).map_err(|_| ("nom inutilisable".to_owned(), "not a usable name".to_owned()))
     });
     let reply_to = reader.parsed("mail.reply_to", address);
+    let bounce_to = reader.parsed("mail.bounce_to", address);
+    let per_hour = reader.number("mail.per_hour", 0..=1_000_000);
     let timeout = reader.duration("mail.timeout", Duration::from_secs(1));
     let connections_max = reader.number("mail.connections_max", 1..=64);
     let authorities = authority::read(reader, "mail.ca_file");
@@ -95,10 +105,39 @@ pub(super) fn read(reader: &Reader<'_>, production: bool) -> Option<Mail> {
         from: from?,
         from_name: from_name?,
         reply_to,
+        bounce_to,
+        fallback,
+        per_hour,
         timeout,
         connections_max,
         authorities,
     })
+}
+
+/// The second server. A folder cannot stand in for one, nor beside one.
+fn second(reader: &Reader<'_>, first: Option<&Route>) -> Option<SmtpServer> {
+    reader.text("mail.fallback_url")?;
+    match (first, reader.parsed("mail.fallback_url", route)?) {
+        (Some(Route::Smtp(_)) | None, Route::Smtp(server)) => Some(server),
+        (_, _) => {
+            reader.problem(
+                "mail.fallback_url",
+                "un second serveur n'a de sens qu'à côté d'un premier — donnez smtp:// ou smtps:// ici et dans mail.url",
+                "a second server makes sense beside a first one only — give smtp:// or smtps:// here and in mail.url",
+            );
+            None
+        }
+    }
+}
+
+fn refuse_in_clear(reader: &Reader<'_>, key: &str, server: Option<&SmtpServer>) {
+    if server.is_some_and(|server| server.tls == Tls::None && !is_this_machine(&server.host)) {
+        reader.problem(
+            key,
+            "tls=none vers une autre machine — en production, retirez tls=none",
+            "tls=none to another machine — in production, remove tls=none",
+        );
+    }
 }
 
 fn refuse_in_production(reader: &Reader<'_>, route: Option<&Route>, from: Option<&Email>) {
@@ -108,12 +147,8 @@ fn refuse_in_production(reader: &Reader<'_>, route: Option<&Route>, from: Option
             "file: garde les courriels au lieu de les envoyer — en production, donnez un serveur smtp:// ou smtps://",
             "file: keeps mails instead of sending them — in production, give an smtp:// or smtps:// server",
         ),
-        Some(Route::Smtp(server)) if server.tls == Tls::None && !is_this_machine(&server.host) => reader.problem(
-            "mail.url",
-            "tls=none vers une autre machine — en production, retirez tls=none",
-            "tls=none to another machine — in production, remove tls=none",
-        ),
-        Some(Route::Smtp(_)) | None => {}
+        Some(Route::Smtp(server)) => refuse_in_clear(reader, "mail.url", Some(server)),
+        None => {}
     }
     let sample = |email: &&Email| {
         let domain = email.expose().rsplit('@').next().unwrap_or_default().to_ascii_lowercase();

@@ -218,6 +218,9 @@ fn production_refuses_what_cannot_work() {
     wrong("AUDITSHIELD_MAIL__URL", "file:/tmp/mail");
     wrong("AUDITSHIELD_MAIL__URL", "smtp://mail.boutique.ci?tls=none");
     right("AUDITSHIELD_MAIL__URL", "smtp://127.0.0.1:587");
+    wrong("AUDITSHIELD_MAIL__FALLBACK_URL", "smtp://mail.boutique.ci?tls=none");
+    wrong("AUDITSHIELD_MAIL__FALLBACK_URL", "file:/tmp/mail");
+    right("AUDITSHIELD_MAIL__FALLBACK_URL", "smtps://u:p@relay.boutique.ci");
     wrong("AUDITSHIELD_MAIL__FROM", "");
     wrong("AUDITSHIELD_MAIL__FROM", "x@example.com");
 }

@@ -47,6 +47,19 @@ async fn server(patient: &Patient) -> Vec<Finding> {
     }
     let mut findings =
         vec![Finding::good("mail", "connexion et identifiants acceptés", "connection and login accepted")];
+    match postman.greet_fallback().await {
+        None => {}
+        Some(Ok(())) => findings.push(Finding::good(
+            "mail-fallback",
+            "second serveur : connexion et identifiants acceptés",
+            "second server: connection and login accepted",
+        )),
+        Some(Err(code)) => findings.push(Finding::warning(
+            "mail-fallback",
+            format!("le second serveur refuse ou se tait ({code}) — vérifiez AUDITSHIELD_MAIL__FALLBACK_URL"),
+            format!("the second server refuses or is silent ({code}) — check AUDITSHIELD_MAIL__FALLBACK_URL"),
+        )),
+    }
     match &patient.trial_to {
         None => findings.push(Finding::note(
             "mail-trial",

@@ -199,6 +199,7 @@ async fn the_mail_server_and_a_trial_mail() {
     let closed = mail_server_that_refuses_logins().await;
     let refused = format!("smtp://user:secret-password@{closed}?tls=none");
     let not_tls = format!("smtps://{}", world.mailbox.addr());
+    let second = format!("smtp://{}", world.mailbox.addr());
     check(
         &world,
         &[
@@ -207,6 +208,8 @@ async fn the_mail_server_and_a_trial_mail() {
             (&[("AUDITSHIELD_MAIL__URL", "smtp://127.0.0.1:1")], "mail", Failure, "587"),
             (&[("AUDITSHIELD_MAIL__URL", &refused)], "mail", Failure, "password"),
             (&[("AUDITSHIELD_MAIL__URL", &not_tls)], "mail", Failure, "the mail server"),
+            (&[("AUDITSHIELD_MAIL__FALLBACK_URL", &second)], "mail-fallback", Good, "second server"),
+            (&[("AUDITSHIELD_MAIL__FALLBACK_URL", &refused)], "mail-fallback", Warning, "FALLBACK_URL"),
         ],
     )
     .await;

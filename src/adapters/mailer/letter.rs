@@ -20,6 +20,7 @@ use crate::ports::Letter;
 #[derive(Debug)]
 pub(super) struct Stationery {
     from: Mailbox,
+    envelope: Address,
     reply_to: Option<Mailbox>,
     merchant: Merchant,
     /// The shop's address without a final slash.
@@ -102,14 +103,18 @@ impl Stationery {
             Some(email) => Some(Mailbox::new(None, address(email).ok_or(PostmanError::Sender)?)),
             None => None,
         };
+        let envelope = match &settings.bounce_to {
+            Some(email) => address(email).ok_or(PostmanError::Sender)?,
+            None => from.email.clone(),
+        };
         let host = settings.public_url.domain().unwrap_or(from.email.domain()).to_ascii_lowercase();
         let public = settings.public_url.as_str().trim_end_matches('/').to_owned();
-        Ok(Self { from, reply_to, merchant, public, host, links })
+        Ok(Self { from, envelope, reply_to, merchant, public, host, links })
     }
 
-    /// The sender of the envelope.
-    pub(super) fn sender(&self) -> Address {
-        self.from.email.clone()
+    /// The sender of the envelope: undeliverable mails come back to it.
+    pub(super) fn envelope(&self) -> Address {
+        self.envelope.clone()
     }
 
     /// Our name towards the mail server.

@@ -6,16 +6,20 @@ use std::time::Duration;
 
 use url::Url;
 
+use self::cap::Cap;
 use self::letter::Stationery;
-use self::smtp::Smtp;
+use self::servers::Servers;
+use self::smtp::Manner;
 use super::token::Links;
 use crate::domain::merchant::Merchant;
 use crate::domain::values::{Email, OrderId};
 use crate::ports::{Current, Letter, Mailer, PortFuture, Posted};
 
 mod bounded;
+mod cap;
 mod folder;
 mod letter;
+mod servers;
 mod settings;
 mod smtp;
 #[cfg(test)]
@@ -38,6 +42,12 @@ pub struct Settings {
     pub merchant: Merchant,
     /// Where answers go, if not to the sender.
     pub reply_to: Option<Email>,
+    /// The envelope's sender (RFC 5321, 4.4), to whom servers send back what they cannot deliver, if not the sender.
+    pub bounce_to: Option<Email>,
+    /// Another server for the mails that the first one has surely not taken.
+    pub fallback: Option<SmtpServer>,
+    /// Mails that may leave in an hour; zero for no limit.
+    pub per_hour: u32,
     /// The address of the shop: the mailed link starts with it.
     pub public_url: Url,
     /// For one mail, from waiting for a connection to the server's final word.
@@ -123,11 +133,12 @@ pub enum PostmanError {
 pub struct Postman {
     stationery: Stationery,
     way: Way,
+    cap: Option<Cap>,
 }
 
 #[derive(Debug)]
 enum Way {
-    Smtp(Box<Smtp>),
+    Smtp(Box<Servers>),
     Folder(PathBuf),
     Memory(Arc<Mutex<Vec<Parcel>>>),
 }
@@ -138,15 +149,18 @@ impl Postman {
         let stationery = Stationery::new(&settings, links)?;
         let way = match settings.route {
             Route::Smtp(server) => {
-                let connections = settings.connections_max.max(1);
-                let sender = stationery.sender();
-                let smtp = Smtp::new(server, sender, stationery.host(), settings.timeout, connections)?;
-                Way::Smtp(Box::new(smtp))
+                let manner = Manner {
+                    sender: stationery.envelope(),
+                    hello: stationery.host(),
+                    timeout: settings.timeout,
+                    connections_max: settings.connections_max.max(1),
+                };
+                Way::Smtp(Box::new(Servers::new(server, settings.fallback, &manner)?))
             }
             Route::File(folder) => Way::Folder(folder),
             Route::Memory(list) => Way::Memory(list),
         };
-        Ok(Self { stationery, way })
+        Ok(Self { stationery, way, cap: Cap::per_hour(settings.per_hour) })
     }
 
     /// Whether the mail server talks to us: connection, encryption, login. A folder always does. `Err` is its code, or our
@@ -156,8 +170,16 @@ impl Postman {
     /// It does not.
     pub async fn greet(&self) -> Result<(), String> {
         match &self.way {
-            Way::Smtp(smtp) => smtp.greet().await,
+            Way::Smtp(servers) => servers.first.greet().await,
             Way::Folder(_) | Way::Memory(_) => Ok(()),
+        }
+    }
+
+    /// The same of the second mail server; None without one.
+    pub async fn greet_fallback(&self) -> Option<Result<(), String>> {
+        match &self.way {
+            Way::Smtp(servers) => Some(servers.second.as_ref()?.greet().await),
+            Way::Folder(_) | Way::Memory(_) => None,
         }
     }
 
@@ -188,7 +210,7 @@ impl Postman {
 
     async fn hand(&self, mail: &letter::Mail) -> Posted {
         match &self.way {
-            Way::Smtp(smtp) => smtp.deliver(mail).await,
+            Way::Smtp(servers) => servers.deliver(mail).await,
             Way::Folder(folder) => folder::keep(folder, mail).await,
             Way::Memory(_) => Posted::Accepted,
         }
@@ -214,6 +236,14 @@ impl Mailer for Postman {
             posted
         })
     }
+
+    fn reserve(&self) -> bool {
+        let free = self.cap.as_ref().is_none_or(Cap::take);
+        if !free {
+            metrics::counter!("auditshield_mails_held_total").increment(1);
+        }
+        free
+    }
 }
 
 /// The postman of the moment: a mail under way is finished by the one that began it.
@@ -221,5 +251,9 @@ impl Mailer for Current<Postman> {
     fn send(&self, letter: Letter) -> PortFuture<'_, Posted> {
         let postman = self.now();
         Box::pin(async move { postman.send(letter).await })
+    }
+
+    fn reserve(&self) -> bool {
+        self.now().reserve()
     }
 }

@@ -5,23 +5,21 @@ use crate::config::{self, Config};
 
 impl From<&Config> for Settings {
     fn from(config: &Config) -> Self {
+        let server = |server: &config::SmtpServer| SmtpServer {
+            host: server.host.clone(),
+            port: server.port,
+            tls: match server.tls {
+                config::Tls::None => Tls::None,
+                config::Tls::Opportunistic => Tls::Opportunistic,
+                config::Tls::StartTls => Tls::Required,
+                config::Tls::Implicit => Tls::Implicit,
+            },
+            login: server.login.as_ref().map(|(user, password)| (user.clone(), password.expose().to_owned())),
+            authorities: config.mail.authorities.as_ref().map(|own| own.pem.clone()),
+        };
         let route = match &config.mail.route {
             config::Route::File(folder) => Route::File(folder.clone()),
-            config::Route::Smtp(server) => Route::Smtp(SmtpServer {
-                host: server.host.clone(),
-                port: server.port,
-                tls: match server.tls {
-                    config::Tls::None => Tls::None,
-                    config::Tls::Opportunistic => Tls::Opportunistic,
-                    config::Tls::StartTls => Tls::Required,
-                    config::Tls::Implicit => Tls::Implicit,
-                },
-                login: server
-                    .login
-                    .as_ref()
-                    .map(|(user, password)| (user.clone(), password.expose().to_owned())),
-                authorities: config.mail.authorities.as_ref().map(|own| own.pem.clone()),
-            }),
+            config::Route::Smtp(first) => Route::Smtp(server(first)),
         };
         Settings {
             route,
@@ -29,6 +27,9 @@ impl From<&Config> for Settings {
             from_name: config.mail.from_name.expose().to_owned(),
             merchant: config.merchant.clone(),
             reply_to: config.mail.reply_to.clone(),
+            bounce_to: config.mail.bounce_to.clone(),
+            fallback: config.mail.fallback.as_ref().map(server),
+            per_hour: config.mail.per_hour,
             public_url: config.server.public_url.clone(),
             timeout: config.mail.timeout,
             connections_max: config.mail.connections_max,

@@ -5,6 +5,7 @@
 //! tell at which step a mail was refused, which decides between the buyer's address and our settings.
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -94,6 +95,12 @@ impl Failure {
         closing && self.step != Step::Dot
     }
 
+    /// Whether another server may be asked: this one has surely not taken the mail, and what is wrong is wrong with it
+    /// or with us, not with the recipient or the text.
+    fn is_about_the_server(&self) -> bool {
+        matches!(self.step, Step::Opening | Step::Sender) || self.is_about_the_connection()
+    }
+
     /// Whether the conversation can go on after it: the server answered, and stays.
     fn leaves_order(&self) -> bool {
         matches!(&self.fault, Fault::Answer { code, .. } if code != CLOSING_CODE)
@@ -128,6 +135,26 @@ fn enhanced(error: &Error) -> Option<String> {
     (sound && parts.next().is_none()).then(|| status.to_owned())
 }
 
+/// How a mail fared at a server.
+pub(super) struct Handed {
+    /// Its final word.
+    pub(super) posted: Posted,
+    /// Whether another server may be tried.
+    pub(super) elsewhere: bool,
+}
+
+/// How we speak to mail servers.
+pub(super) struct Manner {
+    /// The envelope's sender.
+    pub(super) sender: Address,
+    /// Our name.
+    pub(super) hello: String,
+    /// For one mail.
+    pub(super) timeout: Duration,
+    /// Connections at once.
+    pub(super) connections_max: u32,
+}
+
 /// An open connection and how much it has carried.
 struct Line {
     connection: AsyncSmtpConnection,
@@ -159,13 +186,7 @@ impl std::fmt::Debug for Smtp {
 }
 
 impl Smtp {
-    pub(super) fn new(
-        server: SmtpServer,
-        sender: Address,
-        hello: String,
-        timeout: Duration,
-        connections_max: u32,
-    ) -> Result<Self, PostmanError> {
+    pub(super) fn new(server: SmtpServer, manner: &Manner) -> Result<Self, PostmanError> {
         // An address in brackets, as a URL writes it, is bare to the resolver.
         let host = server.host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let tls_parameters = match server.tls {
@@ -176,16 +197,17 @@ impl Smtp {
                 Some(parameters(&host, server.authorities.as_deref())?)
             }
         };
-        let idle_max = usize::try_from(connections_max).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        let idle_max =
+            usize::try_from(manner.connections_max).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         Ok(Self {
             host,
             port: server.port,
             tls: server.tls,
             tls_parameters,
             login: server.login.map(|(user, password)| Credentials::new(user, password)),
-            sender,
-            hello: ClientId::Domain(hello),
-            timeout,
+            sender: manner.sender.clone(),
+            hello: ClientId::Domain(manner.hello.clone()),
+            timeout: manner.timeout,
             permits: Semaphore::new(idle_max),
             idle: Mutex::default(),
             idle_max,
@@ -193,16 +215,21 @@ impl Smtp {
     }
 
     /// Hands the mail over and waits for the final word. Given up half-way, the connection is closed.
-    pub(super) async fn deliver(&self, mail: &Mail) -> Posted {
-        let work = Box::pin(self.hand_over(mail));
+    pub(super) async fn deliver(&self, mail: &Mail) -> Handed {
+        let spoken = AtomicBool::new(false);
+        let work = Box::pin(self.hand_over(mail, &spoken));
         match tokio::time::timeout(self.timeout, work).await {
-            Ok(Ok(())) => Posted::Accepted,
+            Ok(Ok(())) => Handed { posted: Posted::Accepted, elsewhere: false },
             Ok(Err(failure)) => {
                 let (order, step, fault) = (mail.order, failure.step, &failure.fault);
                 tracing::debug!(%order, ?step, ?fault, "the mail server did not take a mail");
-                failure.verdict()
+                Handed { elsewhere: failure.is_about_the_server(), posted: failure.verdict() }
             }
-            Err(_) => Posted::Unavailable { reason: "TIMEOUT".to_owned() },
+            // Once the text was on its way it may have been taken.
+            Err(_) => Handed {
+                posted: Posted::Unavailable { reason: "TIMEOUT".to_owned() },
+                elsewhere: !spoken.load(Ordering::Relaxed),
+            },
         }
     }
 
@@ -219,22 +246,23 @@ impl Smtp {
         Ok(())
     }
 
-    async fn hand_over(&self, mail: &Mail) -> Result<(), Failure> {
+    /// `spoken` becomes true before the text is sent.
+    async fn hand_over(&self, mail: &Mail, spoken: &AtomicBool) -> Result<(), Failure> {
         // The semaphore is never closed.
         let _permit = self.permits.acquire().await;
         if let Some(line) = self.idle_line().await {
-            match self.mail_over(line, mail).await {
+            match self.mail_over(line, mail, spoken).await {
                 Err(failure) if failure.is_about_the_connection() => {}
                 done => return done,
             }
         }
         let line = self.open().await?;
-        self.mail_over(line, mail).await
+        self.mail_over(line, mail, spoken).await
     }
 
     /// One mail; the connection is kept for the next if the conversation is still in order.
-    async fn mail_over(&self, mut line: Line, mail: &Mail) -> Result<(), Failure> {
-        let done = self.converse(&mut line.connection, mail).await;
+    async fn mail_over(&self, mut line: Line, mail: &Mail, spoken: &AtomicBool) -> Result<(), Failure> {
+        let done = self.converse(&mut line.connection, mail, spoken).await;
         line.mails += 1;
         if done.as_ref().err().is_none_or(Failure::leaves_order) && line.mails < MAILS_PER_CONNECTION_MAX {
             line.idle_since = Instant::now();
@@ -247,13 +275,19 @@ impl Smtp {
         done
     }
 
-    async fn converse(&self, connection: &mut AsyncSmtpConnection, mail: &Mail) -> Result<(), Failure> {
+    async fn converse(
+        &self,
+        connection: &mut AsyncSmtpConnection,
+        mail: &Mail,
+        spoken: &AtomicBool,
+    ) -> Result<(), Failure> {
         let at = |step| move |error: Error| Failure::new(step, &error);
         let sender = MailFrom::new(Some(self.sender.clone()), Vec::new());
         connection.command(sender).await.map_err(at(Step::Sender))?;
         let recipient = Rcpt::new(mail.to.clone(), Vec::new());
         connection.command(recipient).await.map_err(at(Step::Recipient))?;
         connection.command(Data).await.map_err(at(Step::Data))?;
+        spoken.store(true, Ordering::Relaxed);
         let message = connection.message(&mail.raw);
         let answer = failpoint_during!("mail.dot_before_answer", message).await.map_err(at(Step::Dot))?;
         // 354 here would be a server out of step; only 250 makes the mail its own.

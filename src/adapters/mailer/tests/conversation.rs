@@ -19,10 +19,12 @@ async fn mailbox_at(address: &str) -> Mailbox {
 }
 
 fn over_smtp(port: u16) -> Settings {
+    settings(Route::Smtp(server(port)))
+}
+
+fn server(port: u16) -> SmtpServer {
     let login = Some(("user".to_owned(), "password".to_owned()));
-    let server =
-        SmtpServer { host: "127.0.0.1".to_owned(), port, tls: Tls::Opportunistic, login, authorities: None };
-    settings(Route::Smtp(server))
+    SmtpServer { host: "127.0.0.1".to_owned(), port, tls: Tls::Opportunistic, login, authorities: None }
 }
 
 fn to_mailbox(mailbox: &Mailbox) -> Postman {
@@ -53,6 +55,75 @@ async fn a_mail_arrives_as_written() {
     );
     let raw = String::from_utf8(mail.raw.clone()).unwrap();
     assert_eq!(raw.trim_end(), written_plainly(letter(Lang::Fr)).await.trim_end());
+}
+
+#[tokio::test]
+async fn what_cannot_be_delivered_comes_back_to_the_envelope_s_sender() {
+    let mailbox = mailbox().await;
+    let bounce_to = Some(Email::parse("retours@boutique.ci").unwrap());
+    let postman = postman(Settings { bounce_to, ..over_smtp(mailbox.addr().port()) });
+    assert_eq!(send(&postman).await, Posted::Accepted);
+    let mails = mailbox.wait_for(1, PATIENCE).await;
+    assert_eq!(mails[0].from, "retours@boutique.ci");
+    let raw = String::from_utf8(mails[0].raw.clone()).unwrap();
+    assert!(!raw.contains("retours@") && headers(&raw).contains("ventes@boutique.ci"), "{raw}");
+}
+
+/// The second server gets a mail only where the first has surely not taken it, and has nothing against the mail.
+#[tokio::test]
+async fn the_second_server_stands_in() {
+    let refusal = |step, code| Fault::reply(step, code);
+    let silence = |step| Fault { drop: false, latency_ms: 900, ..Fault::dropped(step) };
+    let cases = [
+        (refusal(Step::Connect, 421), Posted::Accepted, (0, 2)),
+        (refusal(Step::Auth, 535), Posted::Accepted, (0, 2)),
+        (refusal(Step::Mail, 550), Posted::Accepted, (0, 2)),
+        (Fault::dropped(Step::Rcpt), Posted::Accepted, (0, 2)),
+        (Fault::dropped(Step::Data), Posted::Accepted, (0, 2)),
+        (silence(Step::Connect), Posted::Accepted, (0, 2)),
+        (silence(Step::Rcpt), Posted::Accepted, (0, 2)),
+        (refusal(Step::Rcpt, 550), refused("550 5.0.0"), (1, 0)),
+        (refusal(Step::Rcpt, 451), unavailable("451 4.0.0"), (1, 0)),
+        (refusal(Step::Dot, 552), refused("552 5.0.0"), (1, 0)),
+        (Fault::dropped(Step::Dot), unavailable("NETWORK"), (1, 0)),
+        // Taken, as it turns out: at the second server it would have been one mail more.
+        (silence(Step::Dot), unavailable("TIMEOUT"), (2, 0)),
+    ];
+    for (fault, want, taken) in cases {
+        let (first, second) = (mailbox().await, mailbox().await);
+        let timeout = Duration::from_millis(400);
+        let fallback = Some(server(second.addr().port()));
+        let postman = postman(Settings { fallback, timeout, ..over_smtp(first.addr().port()) });
+        let named = format!("{fault:?}");
+        first.set_fault(Some(fault));
+        assert_eq!(send(&postman).await, want, "{named}");
+        first.set_fault(None);
+        assert_eq!(send(&postman).await, Posted::Accepted, "{named}");
+        // A server that could not be reached is left alone for a while; one that answered is asked again.
+        first.wait_for(taken.0, PATIENCE).await;
+        assert_eq!((first.messages().len(), second.messages().len()), taken, "{named}");
+    }
+}
+
+#[tokio::test]
+async fn no_server_at_all_says_what_both_said() {
+    let second = mailbox().await;
+    second.set_fault(Some(Fault::reply(Step::Mail, 451)));
+    let postman = postman(Settings { fallback: Some(server(second.addr().port())), ..over_smtp(1) });
+    assert_eq!(send(&postman).await, unavailable("NETWORK, 451 4.0.0"));
+    assert_eq!(postman.greet().await, Err("NETWORK".to_owned()));
+    assert_eq!(postman.greet_fallback().await, Some(Ok(())));
+}
+
+#[test]
+fn mails_of_an_hour_run_out() {
+    let postman = postman(Settings { per_hour: 8, ..over_smtp(1) });
+    assert_eq!([(); 4].map(|()| postman.reserve()), [true, true, false, false]);
+    assert!(postman_without_cap().reserve());
+}
+
+fn postman_without_cap() -> Postman {
+    postman(over_smtp(1))
 }
 
 #[tokio::test]
