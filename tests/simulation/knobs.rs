@@ -32,6 +32,8 @@ pub struct Knobs {
     pub panics: bool,
     /// Steps of the clock.
     pub clock: bool,
+    /// The hour's mails run out now and then.
+    pub mail_cap: bool,
 }
 
 impl Knobs {
@@ -72,6 +74,8 @@ impl Knobs {
             network: !c.one_in(4),
             panics: c.one_in(3),
             clock: c.one_in(3),
+            // A stream of its own: every other choice of a seed stays what it was.
+            mail_cap: Chance::of(seed, "mail cap").one_in(8),
         }
     }
 }

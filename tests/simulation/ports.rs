@@ -233,6 +233,10 @@ impl Provider for Port {
 }
 
 impl Mailer for Port {
+    fn reserve(&self) -> bool {
+        self.0.with(State::may_mail)
+    }
+
     fn send(&self, letter: Letter) -> PortFuture<'_, Posted> {
         Box::pin(async move {
             let world = &*self.0;

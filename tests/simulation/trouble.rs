@@ -180,6 +180,15 @@ impl State {
     }
 
     /// From now on nothing goes wrong any more, and the clock is right, or as far ahead as it ever was.
+    /// Whether the hour has a mail left: of a minute's thirds one has none.
+    pub fn may_mail(&mut self) -> bool {
+        let left = !self.knobs.mail_cap || self.calm || self.now() / 20_000 % 3 != 0;
+        if !left {
+            self.count("mail held by the hour's limit");
+        }
+        left
+    }
+
     pub fn calm_down(&mut self) {
         self.calm = true;
         self.calm_at = self.now();
