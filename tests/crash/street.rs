@@ -120,10 +120,12 @@ impl Street {
 
     /// The answer, if there is one.
     async fn ask(&self, what: &str, request: RequestBuilder) -> Option<Response> {
+        // Who began to wait while the daemon was stopped may have knocked in vain and be waiting to knock again.
+        let held = self.held.load(Ordering::Relaxed);
         match request.send().await {
             Ok(answer) => (!self.dark.load(Ordering::Relaxed)).then_some(answer),
             Err(error) => {
-                if error.is_timeout() && !self.held.load(Ordering::Relaxed) {
+                if error.is_timeout() && !held && !self.held.load(Ordering::Relaxed) {
                     println!("crash: {what}: no answer within {ANSWER_MAX:?}");
                     self.told.lock().late += 1;
                 }
