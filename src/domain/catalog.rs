@@ -77,3 +77,25 @@ impl Catalog {
         Some((product, tier))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_are_known_by_their_first_bytes() {
+        let check = |bytes: &[u8], media: Option<&str>| {
+            let found = Picture::recognise(bytes.to_vec());
+            assert_eq!(found.as_ref().map(|picture| picture.media), media, "{bytes:?}");
+            assert!(found.is_none_or(|picture| *picture.bytes == *bytes));
+        };
+        check(b"\xff\xd8\xff\xe0 and more", Some("image/jpeg"));
+        check(b"\x89PNG\r\n\x1a\n and more", Some("image/png"));
+        check(b"RIFF\x01\x02\x03\x04WEBPVP8 ", Some("image/webp"));
+        check(b"RIFF\x01\x02\x03\x04WAVEfmt ", None);
+        check(b"GIF89a", None);
+        check(b"<svg xmlns='http://www.w3.org/2000/svg'>", None);
+        check(b"\xff\xd8", None);
+        check(b"", None);
+    }
+}

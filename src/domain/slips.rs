@@ -95,6 +95,9 @@ mod tests {
         check("awa@hotmial.fr", "awa@hotmail.fr");
         check("awa@yaho.fr", "awa@yahoo.fr");
         check("awa@outlok.com", "awa@outlook.com");
+        // Two slips at once are no slip: one letter too many or too few, and a wrong one.
+        check("awa@agmaol.com", "");
+        check("awa@gmao.com", "");
         for good in
             ["awa@gmail.com", "awa@live.fr", "awa@orange.ci", "awa@example.ci", "awa@boutique.ci", "awa@a.bc"]
         {

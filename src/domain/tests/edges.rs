@@ -272,6 +272,7 @@ fn the_deciding_attempt_is_named() {
     };
     assert_eq!(named([(second, "pending"), (Attempt::FIRST, "accepted")]), Attempt::FIRST);
     assert_eq!(named([(second, "refused"), (Attempt::FIRST, "refused")]), second, "the newest refusal");
+    assert_eq!(named([(Attempt::FIRST, "refused"), (second, "refused")]), second, "however they are listed");
     assert_eq!(named([(second, "unknown"), (Attempt::FIRST, "unknown")]), second);
     assert_eq!(named([(second, "unknown"), (Attempt::FIRST, "refused")]), second);
     assert_eq!(

@@ -35,6 +35,7 @@ fn wishes_are_granted_where_they_harm_nobody() {
     check("PENDING", "openedAgain", "nothing · PENDING");
     check("FAILED", "+259199 retry", "nothing · FAILED");
     check("FAILED", "+259200 retry", "no: not possible in status FAILED · FAILED");
+    check("CREATED", "+259200 pending retry", "no: no payment page can be opened any more · EXPIRED");
     check("REVIEW", "reject retry", "no: not possible in status FAILED · FAILED");
     // The mail once more.
     check("PENDING", "sendAgain", "no: not possible in status PENDING · PENDING");

@@ -78,6 +78,8 @@ fn transactions_name_their_order() {
 
 #[test]
 fn times_round_trip() {
+    let seconds = |millis| Timestamp::from_millis(millis).seconds();
+    assert_eq!([0, 999, 2_500, -1].map(seconds), [0, 0, 2, -1], "whole ones, towards the past");
     let at = Timestamp::from_millis(1_700_000_000_120);
     assert_eq!(at.to_string(), "2023-11-14T22:13:20.120Z");
     assert_eq!(at.to_string().parse(), Ok(at));

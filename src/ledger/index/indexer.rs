@@ -26,7 +26,7 @@ const IDLE_REST: Duration = Duration::from_millis(250);
 const FAILURES_PER_WARNING: u32 = 60;
 /// sled 0.34 takes no write any more after one that failed. Journal and overlay carry on alone; once the overlay
 /// holds so many changes and the journal is healthy, the process restarts, which replays them into a fresh sled.
-const OVERLAY_CHANGES_MAX: usize = 8 * 1024;
+const OVERLAY_CHANGES_MAX: usize = 4 * 1024;
 /// No write or flush of sled takes so long on a disk that works.
 const SLED_TIME_MAX: Duration = Duration::from_secs(60);
 /// Idempotency keys are honoured for this long.

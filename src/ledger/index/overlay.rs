@@ -13,7 +13,7 @@ use crate::domain::values::{OrderId, Timestamp};
 use crate::ledger::record::Snapshot;
 
 /// Changes that become one batch at most.
-pub(crate) const BATCH_CHANGES_MAX: usize = 4096;
+pub(crate) const BATCH_CHANGES_MAX: usize = 2048;
 /// Changes dropped under one lock.
 const FORGET_PIECE: usize = 256;
 

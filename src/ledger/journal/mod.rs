@@ -45,7 +45,7 @@ pub const LINE_BYTES_MAX: usize = 256 * 1024;
 pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
 
 /// Commits that may wait for the writer thread.
-pub const QUEUE_COMMITS_MAX: usize = 16 * 1024;
+pub const QUEUE_COMMITS_MAX: usize = 8 * 1024;
 
 /// Where a line stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
