@@ -65,6 +65,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("reqwest", &["adapters/", "simulator/mod.rs", "simulator/notify.rs"]),
     ("lettre", &["adapters/"]),
     ("hmac", &["adapters/", "simulator/sign.rs"]),
+    ("ring", &["adapters/"]),
     ("sha2", &["adapters/", "ledger/", "simulator/sign.rs"]),
     ("governor", &["adapters/"]),
     ("listenfd", &["adapters/"]),

@@ -1,5 +1,7 @@
 //! A client of our own admin API, for the command line.
 
+mod papers;
+
 use std::time::Duration;
 
 use reqwest::{Client, RequestBuilder, StatusCode};
@@ -44,7 +46,10 @@ pub enum ApiError {
         /// Its reason.
         detail: String,
     },
-    /// It answered something that is not JSON, or too much of it.
+    /// What it sends cannot be kept.
+    #[error("« {0} » — la copie est incomplète / the copy is incomplete")]
+    Output(std::io::Error),
+    /// It answered something that is not JSON, or too much of it, or broke off.
     #[error("réponse illisible du service / unreadable answer from the daemon")]
     Unreadable,
 }
@@ -114,11 +119,17 @@ impl AdminApi {
             }
             bytes.extend_from_slice(&chunk);
         }
-        let body = serde_json::from_slice::<Value>(&bytes);
         if status.is_success() {
-            return body.map_err(|_| ApiError::Unreadable);
+            return serde_json::from_slice(&bytes).map_err(|_| ApiError::Unreadable);
         }
-        let problem = body.unwrap_or(Value::Null);
+        Err(ApiError::told(status, &bytes))
+    }
+}
+
+impl ApiError {
+    /// What problem details say.
+    fn told(status: StatusCode, bytes: &[u8]) -> Self {
+        let problem: Value = serde_json::from_slice(bytes).unwrap_or(Value::Null);
         let detail = ["detail", "title", "error"]
             .iter()
             .find_map(|key| problem[key].as_str())
@@ -127,10 +138,10 @@ impl AdminApi {
             .filter(|c| !c.is_control())
             .take(DETAIL_CHARS_MAX)
             .collect();
-        Err(match status {
-            StatusCode::UNAUTHORIZED => ApiError::Denied,
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => ApiError::Busy(detail),
-            other => ApiError::Refused { status: other.as_u16(), detail },
-        })
+        match status {
+            StatusCode::UNAUTHORIZED => Self::Denied,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => Self::Busy(detail),
+            other => Self::Refused { status: other.as_u16(), detail },
+        }
     }
 }

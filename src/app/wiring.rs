@@ -14,11 +14,14 @@ use crate::adapters::cinetpay::trial;
 use crate::adapters::keyed_hash::KeyedHash;
 use crate::adapters::limits::{ClientLimiter, client_ip};
 use crate::adapters::mailer::{self, Postman};
+use crate::adapters::proof_key::ProofKey;
 use crate::adapters::token::{DownloadClaim, Links, TokenError};
 use crate::config::{self, Config};
 use crate::domain::catalog::Catalog;
 use crate::domain::values::{OrderId, TransactionId};
-use crate::http::{AdminToken, BadToken, Deps, Gate, Gates, Heard, Readiness, Seals, Unheard};
+use crate::http::{
+    self, AdminToken, BadToken, Deps, Gate, Gates, Heard, ProofSeal, Readiness, Seals, Unheard,
+};
 use crate::ledger::Ledger;
 use crate::ports::{Clock, Current};
 
@@ -196,6 +199,7 @@ pub(super) fn deps(config: &Config, built: Built, live: &Live) -> Deps {
             allowed_origins: config.server.allowed_origins.clone(),
             free_bytes_min: config.free_bytes_min,
             merchant: Arc::new(config.merchant.clone()),
+            zone: config.zone,
             secure: config.server.public_url.scheme() == "https",
             policy: config.policy(),
         },
@@ -250,7 +254,17 @@ fn seals(config: &Config, links: Arc<Links>, clock: Clock) -> Seals {
         },
         sign_browser: Arc::new(move |order| links.browser_token(&order.to_string(), seconds(&clock))),
         hash: Arc::new(move |bytes| hash.hex(bytes)),
+        proof: proof(config),
     }
+}
+
+/// Proofs are signed with the first key; those that the other one signed are still to be verified.
+fn proof(config: &Config) -> ProofSeal {
+    let keys = config.secret_keys.iter().map(|key| ProofKey::derive(key.bytes()).public());
+    let public =
+        keys.map(|key| http::ProofKey { pem: key.pem(), der: key.der, fingerprint: key.fingerprint });
+    let key = ProofKey::derive(config.secret_keys.first().map_or(&[][..], |key| key.bytes()));
+    ProofSeal { sign: Arc::new(move |bytes| key.sign(bytes)), public: public.collect() }
 }
 
 fn seconds(clock: &Clock) -> u64 {

@@ -1,20 +1,16 @@
 //! `ledger …`: verifying, copying, restoring, reading and re-indexing the store, beside the daemon or without it.
 
-use std::fs::{self, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
+use super::aside::Aside;
 use super::progress::Progress;
 use super::{Failure, Source, output, refuse};
 use crate::config::{self, Store};
 use crate::domain::values::OrderId;
 use crate::ledger::{self, BackupError, Copied, OpenError};
-
-/// An export holds personal data: only its owner may read it.
-const EXPORT_MODE: u32 = 0o600;
 
 #[derive(Subcommand)]
 pub(super) enum LedgerCommand {
@@ -268,28 +264,12 @@ fn export_file(
     order: Option<OrderId>,
     path: &Path,
 ) -> Result<Result<u64, OpenError>, Failure> {
-    let complain = |fault: io::Error| {
-        output::complain(&format_args!(
-            "« {} » : {fault} — choisissez un autre fichier / choose another file",
-            path.display()
-        ));
-        Failure::Failed
-    };
-    if path.exists() {
-        return Err(complain(io::ErrorKind::AlreadyExists.into()));
-    }
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(".partial");
-    let aside = PathBuf::from(aside);
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(EXPORT_MODE);
-    let mut file = options.open(&aside).map_err(complain)?;
-    let written = write_to(folder, order, &mut file);
-    let kept = matches!(written, Ok(count) if count > 0 || order.is_none());
-    if kept {
-        file.sync_all().and_then(|()| fs::rename(&aside, path)).map_err(complain)?;
-    } else if let Err(error) = fs::remove_file(&aside) {
-        output::complain(&format_args!("« {} » : {error}", aside.display()));
+    let mut aside = Aside::open(path)?;
+    let written = write_to(folder, order, aside.file());
+    if matches!(written, Ok(count) if count > 0 || order.is_none()) {
+        aside.keep()?;
+    } else {
+        aside.discard();
     }
     Ok(written)
 }

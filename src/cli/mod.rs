@@ -1,11 +1,13 @@
 //! The command line: one file per command. Here: the arguments, the dispatch, the exit codes.
 
+mod aside;
 mod check;
 mod daemon;
 mod doctor;
 mod ledger;
 mod orders;
 mod output;
+mod papers;
 mod progress;
 mod simulator;
 
@@ -88,6 +90,8 @@ impl Source {
 pub(super) enum Failure {
     /// Anything that went wrong.
     Failed = 1,
+    /// What was given cannot be read (EX_DATAERR).
+    Data = 65,
     /// Something needed is not to be had: a port, the store, the daemon (EX_UNAVAILABLE).
     Unavailable = 69,
     /// A setting is missing or wrong (EX_CONFIG).
@@ -98,6 +102,7 @@ impl From<Failure> for ExitCode {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Failed => Self::from(1),
+            Failure::Data => Self::from(65),
             Failure::Unavailable => Self::from(69),
             Failure::Config => Self::from(78),
         }

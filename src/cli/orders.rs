@@ -4,7 +4,7 @@
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::{Failure, Source, output, refuse, runtime};
+use super::{Failure, Source, output, papers, refuse, runtime};
 use crate::adapters::admin_api::{AdminApi, ApiError};
 use crate::config;
 use crate::domain::payment::Status;
@@ -15,15 +15,28 @@ use crate::domain::values::OrderId;
   auditshield orders list --status REVIEW
   auditshield orders list --q awa@example.ci --json
   auditshield orders show 01KA3M5W6K8Y2Q4Z7X9B1C3D5E
+  auditshield orders export --from 2026-11-01 --to 2026-11-30 --output novembre.csv
+  auditshield orders settle releve-cinetpay.csv
+  auditshield orders dossier 01KA3M5W6K8Y2Q4Z7X9B1C3D5E
+  auditshield orders proof 01KA3M5W6K8Y2Q4Z7X9B1C3D5E --output preuve.json
   auditshield orders refund 01KA3M5W6K8Y2Q4Z7X9B1C3D5E --note \"remboursé par Orange Money\"")]
 pub(super) struct OrdersArgs {
     #[command(subcommand)]
-    command: OrdersCommand,
+    command: About,
     #[command(flatten)]
     source: Source,
     /// Réponse en JSON · Answer as JSON
     #[arg(long, global = true)]
     json: bool,
+}
+
+/// One order or the list, or what is written about them.
+#[derive(Subcommand)]
+enum About {
+    #[command(flatten)]
+    Orders(OrdersCommand),
+    #[command(flatten)]
+    Papers(papers::PapersCommand),
 }
 
 #[derive(Subcommand)]
@@ -75,17 +88,21 @@ struct Decided {
     note: String,
 }
 
-fn order_id(text: &str) -> Result<OrderId, String> {
+pub(super) fn order_id(text: &str) -> Result<OrderId, String> {
     OrderId::parse(text).map_err(|why| why.to_string())
 }
 
 pub(super) fn run(args: OrdersArgs) -> Result<(), Failure> {
     let admin = config::load_admin(&args.source.given()).map_err(|problems| refuse(&problems))?;
     let api = AdminApi::new(&admin).map_err(|fault| complain(&fault))?;
-    let answer = runtime()?.block_on(ask(&api, &args.command)).map_err(|fault| complain(&fault))?;
+    let command = match &args.command {
+        About::Orders(command) => command,
+        About::Papers(command) => return papers::run(&api, command, args.json),
+    };
+    let answer = runtime()?.block_on(ask(&api, command)).map_err(|fault| complain(&fault))?;
     if args.json {
         output::json(&answer);
-    } else if matches!(args.command, OrdersCommand::List(_)) {
+    } else if matches!(command, OrdersCommand::List(_)) {
         print_list(&answer);
     } else {
         print_order(&answer);
@@ -111,12 +128,12 @@ async fn ask(api: &AdminApi, command: &OrdersCommand) -> Result<Value, ApiError>
     api.act(id, verb, &note).await
 }
 
-fn complain(fault: &ApiError) -> Failure {
+pub(super) fn complain(fault: &ApiError) -> Failure {
     output::complain(fault);
     match fault {
         ApiError::Unreachable(_) | ApiError::Busy(_) => Failure::Unavailable,
         ApiError::Denied => Failure::Config,
-        ApiError::Refused { .. } | ApiError::Unreadable => Failure::Failed,
+        ApiError::Refused { .. } | ApiError::Unreadable | ApiError::Output(_) => Failure::Failed,
     }
 }
 

@@ -30,6 +30,18 @@ fn usage() {
     check("auditshield orders show 01ka3m5w6k8y2q4z7x9b1c3d5e", false);
     check("auditshield orders refund 01KA3M5W6K8Y2Q4Z7X9B1C3D5E --note x", true);
     check("auditshield orders refund", false);
+    check("auditshield orders export --from 2026-11-01 --to 2026-11-30 --format jsonl --by created_at", true);
+    check("auditshield orders export --from 2026-11-01", false);
+    check("auditshield orders export --from 2026-11-31 --to 2026-12-01", false);
+    check("auditshield orders export --from 2026-11-01 --to 2026-11-30 --format xlsx", false);
+    check("auditshield orders settle releve.csv --json", true);
+    check("auditshield orders settle releve.csv --from 2026-11-01", false);
+    check("auditshield orders settle", false);
+    check("auditshield orders dossier 01KA3M5W6K8Y2Q4Z7X9B1C3D5E", true);
+    check("auditshield orders proof 01KA3M5W6K8Y2Q4Z7X9B1C3D5E --output preuve.json", true);
+    check("auditshield orders proof --public-key", true);
+    check("auditshield orders proof", false);
+    check("auditshield orders proof 01KA3M5W6K8Y2Q4Z7X9B1C3D5E --public-key", false);
     check("auditshield ledger verify --json", true);
     check("auditshield config check --json", true);
     check("auditshield doctor --go-live --json --test-mail awa@example.ci", true);

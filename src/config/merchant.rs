@@ -2,6 +2,7 @@
 
 use super::mail::Mail;
 use super::reader::{Fault, Reader};
+use crate::domain::calendar::Zone;
 use crate::domain::merchant::Merchant;
 
 /// Longest text of the section, in bytes: a line on a phone's page and in a mail's foot.
@@ -17,6 +18,16 @@ pub(super) fn read(reader: &Reader<'_>, mail: Option<&Mail>) -> Merchant {
         contact: text("merchant.contact"),
         identifiers: text("merchant.identifiers"),
     }
+}
+
+/// How far the merchant's clock is from UTC.
+pub(super) fn zone(text: &str) -> Result<Zone, Fault> {
+    text.parse().map_err(|_| {
+        (
+            format!("« {text} » n'est pas un décalage — écrivez +00:00 (Abidjan, Dakar) ou +01:00 (Douala, Cotonou)"),
+            "not an offset — write +00:00 (Abidjan, Dakar) or +01:00 (Douala, Cotonou)".to_owned(),
+        )
+    })
 }
 
 fn line(text: &str) -> Result<String, Fault> {

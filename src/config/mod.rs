@@ -26,6 +26,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use url::Url;
 
+use crate::domain::calendar::Zone;
 use crate::domain::catalog::Catalog;
 use crate::domain::merchant::Merchant;
 use crate::domain::schedule::Policy;
@@ -65,6 +66,8 @@ pub struct Config {
     pub actors: Actors,
     /// Who sells.
     pub merchant: Merchant,
+    /// The merchant's clock, in exports and letters.
+    pub zone: Zone,
     /// The rates per client.
     pub limits: Limits,
     /// One or two; the first signs links, both are believed.

@@ -50,6 +50,7 @@ pub(super) fn config(reader: &Reader<'_>) -> Option<Config> {
     let catalog = catalog_file(reader);
     let mail = mail::read(reader, production);
     let merchant = merchant::read(reader, mail.as_ref());
+    let zone = reader.parsed("merchant.utc_offset", merchant::zone).unwrap_or_default();
     let download = Download {
         ttl: reader.duration("download.ttl", MILLISECOND),
         max_downloads: reader.number("download.max_downloads", 1..=1_000),
@@ -70,6 +71,7 @@ pub(super) fn config(reader: &Reader<'_>) -> Option<Config> {
         catalog: catalog?,
         mail: mail?,
         merchant,
+        zone,
         download,
         verify,
         deliver,

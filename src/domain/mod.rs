@@ -2,15 +2,21 @@
 //!
 //! Membership test: if it needs an `async`, a socket or the time of day, it does not belong here.
 
+pub mod calendar;
 pub mod catalog;
 pub mod decide;
+pub mod dossier;
 pub mod event;
+pub mod evidence;
 mod evolve;
 pub mod input;
 pub mod invariants;
 pub mod merchant;
 pub mod payment;
+pub mod proof;
 pub mod schedule;
+pub mod settlement;
+pub mod sheet;
 pub mod slips;
 pub mod values;
 pub mod wishes;

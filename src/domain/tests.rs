@@ -2,6 +2,7 @@
 
 mod edges;
 mod laws;
+mod papers;
 mod wishes;
 
 use std::time::Duration;

@@ -160,11 +160,16 @@ impl Call {
 
     /// The body, at most `limit` bytes of it, read within [`BODY_SECONDS_MAX`]. Chunked bodies are welcome.
     pub(crate) async fn body(&mut self, limit: usize) -> Result<Bytes, Problem> {
+        self.body_within(limit, BODY_SECONDS_MAX).await
+    }
+
+    /// The same for a body that may take so many seconds.
+    pub(crate) async fn body_within(&mut self, limit: usize, seconds: u64) -> Result<Bytes, Problem> {
         let length: u64 = self.header(&CONTENT_LENGTH).and_then(|text| text.parse().ok()).unwrap_or(0);
         if length > DISCARD_BYTES_MAX {
             return Err(Problem::too_large());
         }
-        match tokio::time::timeout(Duration::from_secs(BODY_SECONDS_MAX), read(&mut self.body, limit)).await {
+        match tokio::time::timeout(Duration::from_secs(seconds), read(&mut self.body, limit)).await {
             Ok(read) => read,
             Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "slow-body").explained(
                 "La requête n’est pas arrivée entière à temps.",

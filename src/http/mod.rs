@@ -17,6 +17,7 @@ mod file;
 mod language;
 mod markdown;
 mod meter;
+mod multipart;
 mod ops;
 mod order;
 mod pages;
@@ -43,6 +44,7 @@ use warp::http::header::CACHE_CONTROL;
 use warp::reply::Response;
 
 use crate::actors::Orders;
+use crate::domain::calendar::Zone;
 use crate::domain::catalog::Catalog;
 use crate::domain::merchant::Merchant;
 use crate::domain::payment::Payment;
@@ -66,6 +68,8 @@ pub type SignGrant = Arc<dyn Fn(OrderId, u32, u32) -> String + Send + Sync>;
 
 /// Signs the cookie of the browser that bought.
 pub type SignBrowser = Arc<dyn Fn(OrderId) -> String + Send + Sync>;
+/// Signs a proof of sale: 128 hex digits.
+pub type SignProof = Arc<dyn Fn(&[u8]) -> String + Send + Sync>;
 /// A keyed hash, in hex.
 pub type KeyedHash = Arc<dyn Fn(&[u8]) -> String + Send + Sync>;
 /// Finds the client's address: the connection's peer, or what a trusted proxy says of it.
@@ -116,6 +120,27 @@ pub struct Seals {
     pub sign_browser: SignBrowser,
     /// A keyed hash (HMAC-SHA256 with a key of its own, in hex): idempotency keys and sessions.
     pub hash: KeyedHash,
+    /// Proofs of sale.
+    pub proof: ProofSeal,
+}
+
+/// What signs and verifies proofs of sale.
+pub struct ProofSeal {
+    /// Signs with the key in use.
+    pub sign: SignProof,
+    /// The public keys: the one in use first, then the one being rotated out.
+    pub public: Vec<ProofKey>,
+}
+
+/// A public key (Ed25519).
+#[derive(Debug, Clone)]
+pub struct ProofKey {
+    /// DER in base64.
+    pub der: String,
+    /// PEM.
+    pub pem: String,
+    /// What people compare.
+    pub fingerprint: String,
 }
 
 /// A notification with a valid signature.
@@ -178,6 +203,8 @@ pub struct Settings {
     pub free_bytes_min: u64,
     /// Who sells.
     pub merchant: Arc<Merchant>,
+    /// The merchant's clock.
+    pub zone: Zone,
     /// Whether the world reaches us over https: then cookies never travel without it.
     pub secure: bool,
     /// Times and counts: whether a refused order may be tried again.

@@ -89,7 +89,9 @@ fn read_token(kind: &'static str) -> ReadToken {
 }
 
 fn seals() -> Seals {
+    let key = ProofKey { der: "KEY".to_owned(), pem: "PEM\n".to_owned(), fingerprint: "print".to_owned() };
     Seals {
+        proof: ProofSeal { sign: Arc::new(|_| "ab".repeat(64)), public: vec![key] },
         // `x-token: good` signs a body `<site id> <transaction>`.
         notice: Arc::new(|body, token| {
             let text = std::str::from_utf8(body).map_err(|_| Unheard::Form)?;
@@ -256,5 +258,6 @@ mod buying;
 mod downloading;
 mod finding;
 mod ordering;
+mod papers;
 mod secrecy;
 mod wire;

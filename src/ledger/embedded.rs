@@ -12,11 +12,14 @@ use super::index::guard::Folder;
 use super::index::indexer::IndexerState;
 use super::index::overlay::Overlay;
 use super::index::{Change, Index};
-use super::journal::{self, AppendError, Entry, Medium, OnFatal, Trouble, Writer, Written, read_line};
+use super::journal::{
+    self, AppendError, Entry as Append, Medium, OnFatal, Trouble, Writer, Written, read_line,
+};
 use super::record::{Line, Located, Snapshot, decode_body, encode_body};
 use super::worker::Worker;
 use super::{CommitError, Health, LETTING_GO, LedgerError};
 use crate::domain::event::Event;
+use crate::domain::evidence::Entry;
 use crate::domain::payment::Payment;
 use crate::domain::values::{OrderId, Timestamp};
 
@@ -70,15 +73,31 @@ impl Embedded {
 
     /// The lines of an order, read back from the journal.
     pub(super) fn lines(&self, id: OrderId, lines: &[Located]) -> Result<Vec<Line>, LedgerError> {
+        lines.iter().map(|located| self.line(id, located).map(|(line, _)| line)).collect()
+    }
+
+    /// The same lines with their bytes and hashes.
+    pub(super) fn evidence(&self, id: OrderId, lines: &[Located]) -> Result<Vec<Entry>, LedgerError> {
         let read = |located: &Located| {
-            let bytes = read_line(&self.medium, located.seq, located.position)?;
-            let line = journal::line::decode(&bytes).map_err(|reason| LedgerError::Line(reason.into()))?;
-            match decode_body(line.seq, line.body).map_err(LedgerError::Line)? {
-                (order, line) if order == id && line.seq == located.seq => Ok(line),
-                _ => Err(LedgerError::Line("the index points to another order's line".into())),
-            }
+            let (Line { seq, at, version, events }, bytes) = self.line(id, located)?;
+            let unreadable = |_| LedgerError::Line("not UTF-8".into());
+            let text = String::from_utf8(bytes).map_err(unreadable)?;
+            let sound =
+                journal::line::decode(text.as_bytes()).map_err(|reason| LedgerError::Line(reason.into()))?;
+            let hash = String::from_utf8_lossy(&sound.hash).into_owned();
+            Ok(Entry { seq, at, version, events, text, hash })
         };
         lines.iter().map(read).collect()
+    }
+
+    /// A line and its bytes.
+    fn line(&self, id: OrderId, located: &Located) -> Result<(Line, Vec<u8>), LedgerError> {
+        let bytes = read_line(&self.medium, located.seq, located.position)?;
+        let line = journal::line::decode(&bytes).map_err(|reason| LedgerError::Line(reason.into()))?;
+        match decode_body(line.seq, line.body).map_err(LedgerError::Line)? {
+            (order, line) if order == id && line.seq == located.seq => Ok((line, bytes)),
+            _ => Err(LedgerError::Line("the index points to another order's line".into())),
+        }
     }
 
     /// A snapshot of another format is folded again from its events.
@@ -164,7 +183,7 @@ impl Embedded {
         now: Timestamp,
         permit: OwnedSemaphorePermit,
         reply: oneshot::Sender<Result<Arc<Snapshot>, AppendError>>,
-    ) -> Result<Entry, CommitError> {
+    ) -> Result<Append, CommitError> {
         if events.is_empty() {
             return Err(CommitError::Conflict);
         }
@@ -192,7 +211,7 @@ impl Embedded {
             // Nobody waits any more: the commit stands all the same.
             let _ = reply.send(outcome);
         });
-        Ok(Entry { body, done })
+        Ok(Append { body, done })
     }
 
     pub(super) fn health(&self) -> Health {

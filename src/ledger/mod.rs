@@ -22,6 +22,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::domain::event::Event;
+use crate::domain::evidence::Entry;
 use crate::domain::payment::{FoldError, Payment, Status};
 use crate::domain::values::{OrderId, Timestamp};
 
@@ -275,6 +276,18 @@ impl Ledger {
         let Ledger::Embedded(store) = self;
         match store.stored(id)? {
             Some(snapshot) => store.lines(id, &snapshot.lines),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The same with each line's bytes and hash. Reads the disk: call it in `spawn_blocking`.
+    ///
+    /// # Errors
+    /// The journal cannot be read or is damaged there.
+    pub fn evidence(&self, id: OrderId) -> Result<Vec<Entry>, LedgerError> {
+        let Ledger::Embedded(store) = self;
+        match store.stored(id)? {
+            Some(snapshot) => store.evidence(id, &snapshot.lines),
             None => Ok(Vec::new()),
         }
     }

@@ -38,6 +38,11 @@ include-operation-id = [
 ]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "3xx", 403, 404]
 
+# A period that ends before it begins is well-formed, as is a text that is no export; a document cannot say either.
+[[operations]]
+include-operation-id = ["exportCsv", "exportJsonLines", "settle"]
+checks.positive_data_acceptance.expected-statuses = ["2xx", "3xx", 400]
+
 [[operations]]
 include-operation-id = ["buyPreflight", "paymentStatusPreflight"]
 parameters = {{ "header.Origin" = "https://shop.example" }}

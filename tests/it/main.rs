@@ -21,6 +21,8 @@ mod ledger_tools;
 mod mailbox;
 mod openapi;
 mod orders;
+mod papers;
+mod papers_cli;
 mod process;
 mod process_disk;
 mod process_support;

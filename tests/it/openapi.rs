@@ -10,7 +10,15 @@ use crate::support::{ADMIN_TOKEN, TestApp};
 /// Where each listener's routes are matched.
 const ROUTES: &[(&str, &[&str])] = &[
     ("public", &["src/http/mod.rs"]),
-    ("admin", &["src/http/admin/mod.rs", "src/http/admin/api.rs", "src/http/admin/dashboard.rs"]),
+    (
+        "admin",
+        &[
+            "src/http/admin/mod.rs",
+            "src/http/admin/api.rs",
+            "src/http/admin/dashboard.rs",
+            "src/http/admin/papers/mod.rs",
+        ],
+    ),
 ];
 const METHODS: &[&str] = &["get", "head", "post", "put", "patch", "delete", "options"];
 

@@ -191,7 +191,7 @@ impl Attempt {
 }
 
 /// What CinetPay calls `transaction_id`: the order id, and `R<n>` from the second attempt on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TransactionId {
     /// The order that is paid.
     pub order: OrderId,

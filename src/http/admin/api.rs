@@ -96,7 +96,7 @@ pub(super) async fn ordered(deps: &Deps, payment: &Payment) -> Result<Order, Pro
 }
 
 /// Reads that scan the disk leave the loop's threads alone.
-async fn read<T: Send + 'static>(
+pub(super) async fn read<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, crate::ledger::LedgerError> + Send + 'static,
 ) -> Result<T, Problem> {
     match tokio::task::spawn_blocking(work).await {

@@ -2,6 +2,7 @@
 
 mod api;
 mod dashboard;
+mod papers;
 mod session;
 mod view;
 
@@ -23,6 +24,7 @@ const COOKIE_NAME: &str = "auditshield_session";
 pub(crate) struct Office {
     deps: Arc<Deps>,
     sessions: Sessions,
+    walks: papers::Walks,
 }
 
 /// How a request proved that it may come in.
@@ -36,7 +38,7 @@ enum Badge {
 impl Office {
     /// A new office, nobody logged in.
     pub(crate) fn new(deps: Arc<Deps>) -> Self {
-        Self { deps, sessions: Sessions::default() }
+        Self { deps, sessions: Sessions::default(), walks: papers::Walks::default() }
     }
 
     fn badge(&self, call: &Call) -> Option<Badge> {
@@ -69,6 +71,10 @@ pub(crate) async fn route(office: &Office, call: Call) -> Response {
         [] if call.looks() => answer::see_other("/admin/"),
         [] | ["metrics" | "healthz" | "readyz"] | ["assets", _] => Problem::method("GET, HEAD").answer(&call),
         ["admin", "login"] if call.method == Method::POST => dashboard::log_in(office, call).await,
+        path if papers::owns(path) => match office.badge(&call) {
+            Some(badge) => papers::route(office, call, badge).await,
+            None => dashboard::login_page(&call, StatusCode::UNAUTHORIZED, ""),
+        },
         ["admin", ..] => match office.badge(&call) {
             Some(badge) => dashboard::route(office, call, badge).await,
             None => dashboard::login_page(&call, StatusCode::UNAUTHORIZED, ""),
