@@ -10,6 +10,7 @@ pub mod input;
 pub mod invariants;
 pub mod merchant;
 pub mod payment;
+pub mod receipt;
 pub mod schedule;
 pub mod slips;
 pub mod values;
