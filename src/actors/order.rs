@@ -363,6 +363,11 @@ impl State {
                 let sale = payment.sale()?;
                 Some((courier::deliver(Arc::clone(shared), payment, sale), permit))
             }
+            Step::Remind => {
+                let permit = Arc::clone(&shared.remind).try_acquire_owned().ok()?;
+                let sale = payment.sale()?;
+                Some((courier::remind(Arc::clone(shared), payment, sale), permit))
+            }
             Step::Wait(_) | Step::Rest => None,
         }
     }

@@ -1,7 +1,7 @@
-//! The outside world's protocols: CinetPay, mail, link tokens, rate limits and the service manager.
+//! The outside world's protocols: CinetPay, mail, PDF, link tokens, rate limits and the service manager.
 //!
 //! Membership test: it speaks a format or protocol someone else defined. Only this folder names
-//! reqwest, lettre, hmac, governor and listenfd.
+//! reqwest, lettre, pdf-writer, hmac, governor and listenfd.
 
 pub mod admin_api;
 pub mod browser;
@@ -11,5 +11,6 @@ pub mod keyed_hash;
 pub mod limits;
 pub mod mailer;
 pub mod outside;
+pub mod receipt;
 pub mod systemd;
 pub mod token;

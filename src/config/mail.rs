@@ -22,6 +22,8 @@ pub struct Mail {
     pub from_name: Name,
     /// Where answers go, if not to the sender.
     pub reply_to: Option<Email>,
+    /// Whether the mail with the link brings the receipt along.
+    pub attach_receipt: bool,
     /// For one mail, from connecting to the final word.
     pub timeout: Duration,
     /// Connections kept to the server.
@@ -87,6 +89,7 @@ pub(super) fn read(reader: &Reader<'_>, production: bool) -> Option<Mail> {
         Name::parse(text).map_err(|_| ("nom inutilisable".to_owned(), "not a usable name".to_owned()))
     });
     let reply_to = reader.parsed("mail.reply_to", address);
+    let attach_receipt = reader.flag("mail.attach_receipt");
     let timeout = reader.duration("mail.timeout", Duration::from_secs(1));
     let connections_max = reader.number("mail.connections_max", 1..=64);
     let authorities = authority::read(reader, "mail.ca_file");
@@ -95,6 +98,7 @@ pub(super) fn read(reader: &Reader<'_>, production: bool) -> Option<Mail> {
         from: from?,
         from_name: from_name?,
         reply_to,
+        attach_receipt,
         timeout,
         connections_max,
         authorities,

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::index::Index;
 use super::index::compare::compare;
-use super::index::receipts::Series;
 use super::index::guard::{Folder, Sled};
+use super::index::receipts::Series;
 use super::journal::{Applied, JournalError, Medium, Position, walk};
 use super::open::{discard, folder_error, lock, open_index, whole};
 use super::record::{Located, decode_body};

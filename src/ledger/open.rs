@@ -257,8 +257,7 @@ impl Replay<'_> {
         lines.push(Located { seq: line.seq, position });
         let snapshot = Arc::new(Snapshot { payment: Arc::new(payment), lines });
         let written = Written { seq: line.seq, position, hash: line.hash };
-        let receipt =
-            self.series.number(before.as_ref().map(|before| &*before.payment), &snapshot.payment);
+        let receipt = self.series.number(before.as_ref().map(|before| &*before.payment), &snapshot.payment);
         let change = Change { written, before, snapshot: Arc::clone(&snapshot), receipt };
         let known = self.orders.entry(id).or_insert(change);
         known.snapshot = snapshot;

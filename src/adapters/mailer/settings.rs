@@ -29,6 +29,7 @@ impl From<&Config> for Settings {
             from_name: config.mail.from_name.expose().to_owned(),
             merchant: config.merchant.clone(),
             reply_to: config.mail.reply_to.clone(),
+            attach_receipt: config.mail.attach_receipt,
             public_url: config.server.public_url.clone(),
             timeout: config.mail.timeout,
             connections_max: config.mail.connections_max,
