@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::domain::input::Verdict;
 use crate::domain::payment::Link;
+use crate::domain::receipt::Receipt;
 use crate::domain::values::{Buyer, Lang, Money, OrderId, Timestamp, TransactionId};
 
 /// A future of a port: boxed, so that ports can stand behind `Arc<dyn …>`.
@@ -65,14 +66,27 @@ pub trait Mailer: Send + Sync + 'static {
     /// Sends one mail and waits for the server's final word.
     fn send(&self, letter: Letter) -> PortFuture<'_, Posted>;
 
-    /// Takes one of the mails that may leave in this hour. False: none is left, so nothing is tried and nothing has
-    /// failed; the mail stays owed.
-    fn reserve(&self) -> bool {
+    /// Takes one of the mails that may leave in this hour; what is not `urgent` has a part of them only. False: none is
+    /// left, so nothing is tried and nothing has failed; the mail stays owed.
+    fn reserve(&self, urgent: bool) -> bool {
+        let _ = urgent;
         true
     }
 }
 
-/// Everything a delivery mail says. Equal letters make identical mails, `Date` included.
+/// Why a mail is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occasion {
+    /// The payment is verified: here is the link.
+    Delivery,
+    /// The link nears its end and was never used.
+    Reminder {
+        /// The moment planned for it: the mail's date.
+        planned: Timestamp,
+    },
+}
+
+/// Everything a mail to a buyer says. Equal letters make identical mails, `Date` included.
 #[derive(Debug, Clone)]
 pub struct Letter {
     /// The order.
@@ -87,6 +101,10 @@ pub struct Letter {
     pub price: Money,
     /// The link: its number and times make the token and the Message-ID.
     pub link: Link,
+    /// What it is sent for.
+    pub occasion: Occasion,
+    /// What its receipt says; none where there is none to attach.
+    pub receipt: Option<Receipt>,
 }
 
 impl Letter {

@@ -81,7 +81,7 @@ impl Kind {
                     approved: None,
                 },
             ],
-            vec![Event::Delivered {}],
+            vec![Event::Delivered { remind_at: None }],
             vec![Event::Downloaded { link: 1, number: 1 }],
         ];
         Ok(match self {

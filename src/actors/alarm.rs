@@ -11,6 +11,8 @@ use crate::domain::values::{OrderId, Timestamp};
 
 /// Due orders read at one look.
 const DUE_MAX: usize = 1024;
+/// Waiting reminders that a look reads beside them, at most. Each is one key; its order is not read again.
+const REMINDERS_PASSED_MAX: usize = 64 * 1024;
 /// Looks that duplicates asked for, kept at one time. One more is dropped: nothing is owed for it.
 const LOOKS_MAX: usize = 4096;
 
@@ -79,8 +81,16 @@ impl State {
             verify: self.shared.verify.available_permits(),
             open: self.shared.open.available_permits(),
             deliver: self.shared.deliver.available_permits(),
+            remind: self.shared.remind.available_permits(),
         };
-        let due = if rooms.none() { Ok(Vec::new()) } else { parts.ledger.due(now, DUE_MAX) };
+        // Deliveries first: a reminder would take one of the few connections to the mail server.
+        if rooms.deliver < parts.settings.deliver_max {
+            rooms.remind = 0;
+        }
+        // Reminders that wait for their turn must not hide what became due after them.
+        let waiting = self.owed.values().filter(|kind| **kind == Kind::Remind).count();
+        let limit = DUE_MAX + waiting.min(REMINDERS_PASSED_MAX);
+        let due = if rooms.none() { Ok(Vec::new()) } else { parts.ledger.due(now, limit) };
         let due = match due {
             Ok(due) => due,
             Err(fault) => {
@@ -106,6 +116,7 @@ impl State {
                     Some(Step::Check(_)) => Kind::Check,
                     Some(Step::Open(_)) => Kind::Open,
                     Some(Step::Deliver) => Kind::Deliver,
+                    Some(Step::Remind) => Kind::Remind,
                     Some(Step::Wait(_) | Step::Rest) | None => continue,
                 },
             };
@@ -137,6 +148,7 @@ enum Kind {
     Check,
     Open,
     Deliver,
+    Remind,
 }
 
 /// Errand permits that are free.
@@ -144,12 +156,13 @@ struct Rooms {
     verify: usize,
     open: usize,
     deliver: usize,
+    remind: usize,
 }
 
 impl Rooms {
     /// Nothing could be started: there is no point in looking for what is due.
     fn none(&self) -> bool {
-        self.verify == 0 && self.open == 0 && self.deliver == 0
+        self.verify == 0 && self.open == 0 && self.deliver == 0 && self.remind == 0
     }
 
     fn of(&mut self, kind: Kind) -> &mut usize {
@@ -157,6 +170,7 @@ impl Rooms {
             Kind::Check => &mut self.verify,
             Kind::Open => &mut self.open,
             Kind::Deliver => &mut self.deliver,
+            Kind::Remind => &mut self.remind,
         }
     }
 

@@ -10,7 +10,9 @@ pub(super) fn event(order: OrderId, event: &Event) {
         Event::Checked { verdict, code, .. } => {
             tracing::info!(%order, kind = event.kind(), verdict, code, "event")
         }
-        Event::InitFailed { reason, .. } | Event::MailFailed { reason, .. } => {
+        Event::InitFailed { reason, .. }
+        | Event::MailFailed { reason, .. }
+        | Event::ReminderFailed { reason, .. } => {
             tracing::warn!(%order, kind = event.kind(), reason, "event");
         }
         // Whoever holds a signed notification can send it as often as he likes: the journal and the counters tell of it.

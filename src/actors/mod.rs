@@ -41,6 +41,10 @@ pub use witness::{Moment, Witness};
 /// Between two looks at the due index.
 const TICK_MILLIS: u64 = 100;
 
+/// Reminders being sent at one time. One, beside the permits of deliveries: a reminder can wait, a buyer who has paid
+/// cannot.
+const REMINDERS_MAX: usize = 1;
+
 /// Bounds of the actor system. Counts, unless the name has a unit.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -83,7 +87,7 @@ impl Default for Settings {
 impl Settings {
     /// Errands may hold at most half the seats, so that they never starve intake.
     pub fn errands_fit(&self) -> bool {
-        self.verify_max + self.open_max + self.deliver_max <= self.seats / 2
+        self.verify_max + self.open_max + self.deliver_max + REMINDERS_MAX <= self.seats / 2
     }
 }
 
@@ -111,6 +115,7 @@ struct Shared {
     verify: Arc<Semaphore>,
     open: Arc<Semaphore>,
     deliver: Arc<Semaphore>,
+    remind: Arc<Semaphore>,
     /// Orders paid in a row of which no notification told.
     silence: silence::Silence,
 }
@@ -122,6 +127,7 @@ impl Shared {
             verify: Arc::new(Semaphore::new(settings.verify_max)),
             open: Arc::new(Semaphore::new(settings.open_max)),
             deliver: Arc::new(Semaphore::new(settings.deliver_max)),
+            remind: Arc::new(Semaphore::new(REMINDERS_MAX)),
             silence: silence::Silence::default(),
             parts,
         })
@@ -129,6 +135,13 @@ impl Shared {
 
     fn tell(&self, moment: Moment) {
         self.parts.settings.witness.tell(moment);
+    }
+
+    /// One of `permits`, for one mail. None: all are in use, or the hour's mails have left; the mail stays owed, and the
+    /// alarm comes back to it.
+    fn mail_permit(&self, permits: &Arc<Semaphore>, urgent: bool) -> Option<OwnedSemaphorePermit> {
+        let permit = Arc::clone(permits).try_acquire_owned().ok()?;
+        self.parts.mailer.reserve(urgent).then_some(permit)
     }
 }
 

@@ -359,13 +359,14 @@ impl State {
                 Some((verifier::check(Arc::clone(shared), Arc::clone(payment)), permit))
             }
             Step::Deliver => {
-                let permit = Arc::clone(&shared.deliver).try_acquire_owned().ok()?;
                 let sale = payment.sale()?;
-                // The hour's mails have left: this one stays owed, and the alarm comes back to it.
-                if !shared.parts.mailer.reserve() {
-                    return None;
-                }
+                let permit = shared.mail_permit(&shared.deliver, true)?;
                 Some((courier::deliver(Arc::clone(shared), payment, sale), permit))
+            }
+            Step::Remind => {
+                let sale = payment.sale()?;
+                let permit = shared.mail_permit(&shared.remind, false)?;
+                Some((courier::remind(Arc::clone(shared), payment, sale), permit))
             }
             Step::Wait(_) | Step::Rest => None,
         }

@@ -60,6 +60,7 @@ impl Recent {
 mod tests {
     use super::*;
     use crate::domain::payment::{Link, Mail, Sale};
+    use crate::domain::reminder::Reminder;
     use crate::domain::values::{Attempt, Buyer, Currency, Email, Lang, Money, Timestamp};
 
     fn order(n: u32, paid: bool) -> Payment {
@@ -75,6 +76,7 @@ mod tests {
             link,
             mail: Mail::Sent { at },
             delivered_at: None,
+            reminder: Reminder::Off,
         };
         Payment {
             id: OrderId::new(at, u128::from(n)),

@@ -1,5 +1,7 @@
 //! The laws of the actor system: one owner per order, nothing lost in a passivation or a crash, results exactly once.
 
+mod reminders;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};

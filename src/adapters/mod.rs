@@ -1,7 +1,7 @@
-//! The outside world's protocols: CinetPay, mail, link tokens, rate limits and the service manager.
+//! The outside world's protocols: CinetPay, mail, PDF, link tokens, rate limits and the service manager.
 //!
 //! Membership test: it speaks a format or protocol someone else defined. Only this folder names
-//! reqwest, lettre, hmac, ring, governor and listenfd.
+//! reqwest, lettre, pdf-writer, hmac, ring, governor and listenfd.
 
 pub mod admin_api;
 pub mod browser;
@@ -12,5 +12,6 @@ pub mod limits;
 pub mod mailer;
 pub mod outside;
 pub mod proof_key;
+pub mod receipt;
 pub mod systemd;
 pub mod token;

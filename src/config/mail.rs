@@ -28,6 +28,8 @@ pub struct Mail {
     pub fallback: Option<SmtpServer>,
     /// Mails that may leave in an hour; zero for no limit.
     pub per_hour: u32,
+    /// Whether the mail with the link brings the receipt along.
+    pub attach_receipt: bool,
     /// For one mail, from connecting to the final word.
     pub timeout: Duration,
     /// Connections kept to the server.
@@ -97,6 +99,7 @@ pub(super) fn read(reader: &Reader<'_>, production: bool) -> Option<Mail> {
     let reply_to = reader.parsed("mail.reply_to", address);
     let bounce_to = reader.parsed("mail.bounce_to", address);
     let per_hour = reader.number("mail.per_hour", 0..=1_000_000);
+    let attach_receipt = reader.flag("mail.attach_receipt");
     let timeout = reader.duration("mail.timeout", Duration::from_secs(1));
     let connections_max = reader.number("mail.connections_max", 1..=64);
     let authorities = authority::read(reader, "mail.ca_file");
@@ -108,6 +111,7 @@ pub(super) fn read(reader: &Reader<'_>, production: bool) -> Option<Mail> {
         bounce_to,
         fallback,
         per_hour,
+        attach_receipt,
         timeout,
         connections_max,
         authorities,

@@ -196,6 +196,8 @@ pub struct Download {
     pub max_downloads: u32,
     /// How long a started download may be resumed.
     pub grant_ttl: Duration,
+    /// How long before its end an unused link is reminded of; none = never.
+    pub remind_before: Option<Duration>,
 }
 
 /// `[verify]`
@@ -277,6 +279,7 @@ impl Config {
             horizon: self.verify.horizon,
             link_ttl: self.download.ttl,
             max_downloads: self.download.max_downloads,
+            remind_before: self.download.remind_before,
         }
     }
 }

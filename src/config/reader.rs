@@ -87,6 +87,19 @@ impl<'a> Reader<'a> {
         .unwrap_or(low)
     }
 
+    /// `true` or `false`.
+    pub(super) fn flag(&self, key: &str) -> bool {
+        let parse = |text: &str| {
+            text.parse().map_err(|_| {
+                (
+                    format!("« {text} » est inconnu — écrivez true ou false"),
+                    "unknown — write true or false".to_owned(),
+                )
+            })
+        };
+        self.parsed(key, parse).unwrap_or_default()
+    }
+
     /// A duration like `30s` or `72h`; a bare number is refused, it has no unit.
     pub(super) fn duration(&self, key: &str, least: Duration) -> Duration {
         self.parsed(key, |text| match humantime::parse_duration(text) {

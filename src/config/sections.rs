@@ -55,6 +55,8 @@ pub(super) fn config(reader: &Reader<'_>) -> Option<Config> {
         ttl: reader.duration("download.ttl", MILLISECOND),
         max_downloads: reader.number("download.max_downloads", 1..=1_000),
         grant_ttl: reader.duration("download.grant_ttl", MILLISECOND),
+        remind_before: Some(reader.duration("download.remind_before", Duration::ZERO))
+            .filter(|before| !before.is_zero()),
     };
     let verify = verify(reader);
     let deliver = Deliver { concurrency: reader.number("deliver.concurrency", 1..=1_024) };

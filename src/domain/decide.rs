@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::event::{Decision, Event, Resend};
 use super::input::{Acceptance, Input, Notice, Report, Verdict};
 use super::payment::{LinkState, Mail, NOTICES_MAX, Payment, REJECTED, Sale, Status};
+use super::reminder;
 use super::schedule::{self, LATE_CHECKS_MAX, MAIL_TRIES_MAX, Policy};
 use super::values::{Attempt, Timestamp};
 use super::wishes;
@@ -164,10 +165,14 @@ fn reported(policy: &Policy, payment: &Payment, report: &Report, now: Timestamp)
             not_opened(policy, payment, *attempt, (reason, *ambiguous), now)
         }
         Report::Checked { answers, notices } => checked(policy, payment, answers, *notices, now),
-        Report::MailAccepted { link } => mail_event(payment, *link, |sale| match sale.delivered_at {
-            None => Event::Delivered {},
-            Some(_) => Event::Resent {},
+        Report::MailAccepted { link } => mail_event(payment, *link, |sale| {
+            let remind_at = reminder::moment(policy, sale, now);
+            match sale.delivered_at {
+                None => Event::Delivered { remind_at },
+                Some(_) => Event::Resent { remind_at },
+            }
         }),
+        Report::Reminder { link, outcome } => reminder::reported(payment, *link, outcome, now),
         Report::MailRefused { link, reason } => {
             mail_event(payment, *link, |_| Event::MailFailed { reason: reason.clone(), next_at: None })
         }

@@ -124,7 +124,11 @@ pub enum Event {
         next_at: Option<Timestamp>,
     },
     /// The mail with the link was accepted by the mail server.
-    Delivered {},
+    Delivered {
+        /// When to remind the buyer of an unused link.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        remind_at: Option<Timestamp>,
+    },
     /// A download was started.
     Downloaded {
         /// Which link.
@@ -133,7 +137,26 @@ pub enum Event {
         number: u32,
     },
     /// The mail was accepted once more, at a person's request.
-    Resent {},
+    Resent {
+        /// When to remind the buyer of an unused link.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        remind_at: Option<Timestamp>,
+    },
+    /// The mail server took the reminder of a link that nears its end unused.
+    Reminded {
+        /// Which link.
+        link: u32,
+    },
+    /// The reminder was not accepted.
+    ReminderFailed {
+        /// Which link.
+        link: u32,
+        /// The server's code, or our word for a fault.
+        reason: String,
+        /// When the next try is due; none when it is given up.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next_at: Option<Timestamp>,
+    },
     /// The link was withdrawn.
     Revoked {
         /// Which link.
@@ -213,9 +236,11 @@ impl Event {
             Self::Review { .. } => "REVIEW",
             Self::Expired {} => "EXPIRED",
             Self::MailFailed { .. } => "MAIL_FAILED",
-            Self::Delivered {} => "DELIVERED",
+            Self::Delivered { .. } => "DELIVERED",
             Self::Downloaded { .. } => "DOWNLOADED",
-            Self::Resent {} => "RESENT",
+            Self::Resent { .. } => "RESENT",
+            Self::Reminded { .. } => "REMINDED",
+            Self::ReminderFailed { .. } => "REMINDER_FAILED",
             Self::Revoked { .. } => "REVOKED",
             Self::Refunded { .. } => "REFUNDED",
             Self::Note { .. } => "NOTE",

@@ -2,6 +2,7 @@
 
 use super::event::{Event, Resend};
 use super::payment::{FoldError, Link, LinkState, Mail, Opening, Payment, Sale, Status};
+use super::reminder::Reminder;
 use super::values::Timestamp;
 
 /// What `event` makes of `payment`.
@@ -75,9 +76,11 @@ pub(super) fn apply(payment: &mut Payment, event: &Event, at: Timestamp) -> Resu
             _ => return Err(wrong()),
         },
         Event::MailFailed { .. }
-        | Event::Delivered {}
+        | Event::Delivered { .. }
         | Event::Downloaded { .. }
-        | Event::Resent {}
+        | Event::Resent { .. }
+        | Event::Reminded { .. }
+        | Event::ReminderFailed { .. }
         | Event::Revoked { .. }
         | Event::Refunded { .. }
         | Event::Note { .. } => return apply_to_sale(payment, event, at),
@@ -133,6 +136,7 @@ fn pay(payment: &mut Payment, event: &Event, at: Timestamp) -> Result<(), FoldEr
         },
         mail: Mail::Owed { tries: 0, at },
         delivered_at: None,
+        reminder: Reminder::Off,
     });
     Ok(())
 }
@@ -154,16 +158,32 @@ fn apply_to_sale(payment: &mut Payment, event: &Event, at: Timestamp) -> Result<
                 None => Mail::Stalled { reason: reason.clone() },
             };
         }
-        Event::Delivered {} => {
+        Event::Delivered { remind_at } => {
             sale.delivered_at.get_or_insert(at);
             sale.mail = Mail::Sent { at };
+            sale.reminder.plan(*remind_at);
         }
-        Event::Resent {} => sale.mail = Mail::Sent { at },
-        Event::Downloaded { number, .. } => sale.link.downloads = *number,
-        Event::Revoked { .. } => sale.link.revoked = true,
-        Event::Note { resend: Some(resend), .. } => renew(&mut sale.link, &mut sale.mail, resend, at),
+        Event::Resent { remind_at } => {
+            sale.mail = Mail::Sent { at };
+            sale.reminder.plan(*remind_at);
+        }
+        Event::Reminded { .. } => sale.reminder = Reminder::Sent { at },
+        Event::ReminderFailed { next_at, .. } => sale.reminder.postpone(*next_at),
+        Event::Downloaded { number, .. } => {
+            sale.link.downloads = *number;
+            sale.reminder.forget();
+        }
+        Event::Revoked { .. } => {
+            sale.link.revoked = true;
+            sale.reminder.forget();
+        }
+        Event::Note { resend: Some(resend), .. } => {
+            renew(&mut sale.link, &mut sale.mail, resend, at);
+            sale.reminder.forget();
+        }
         Event::Refunded { .. } => {
             sale.link.revoked = true;
+            sale.reminder.forget();
             let sale = sale.clone();
             payment.status = Status::Refunded(sale);
         }

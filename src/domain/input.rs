@@ -112,6 +112,32 @@ pub enum Report {
         /// The code or the fault.
         reason: String,
     },
+    /// The reminder of this link came to its end.
+    Reminder {
+        /// The link's number.
+        link: u32,
+        /// How.
+        outcome: Reminding,
+    },
+}
+
+/// How one try to send a reminder ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reminding {
+    /// The mail server took it.
+    Taken,
+    /// The mail server refused it for good.
+    Refused {
+        /// The server's code.
+        reason: String,
+    },
+    /// The mail server is out of reach or asks for patience.
+    Unavailable {
+        /// The code or the fault.
+        reason: String,
+    },
+    /// Nothing was sent: the link's time has run out meanwhile.
+    Late,
 }
 
 /// What CinetPay's check said, classified but not yet compared with the order.

@@ -2,6 +2,7 @@
 
 use super::event::Event;
 use super::payment::{Mail, Payment, Status};
+use super::reminder::Reminder;
 
 /// Every law that `payment` with this `history` breaks; empty when it is sound.
 pub fn violations(payment: &Payment, history: &[Event]) -> Vec<String> {
@@ -17,6 +18,8 @@ pub fn violations(payment: &Payment, history: &[Event]) -> Vec<String> {
     law(count("PAID") <= 1, "PAID more than once");
     law(count("DELIVERED") <= 1, "DELIVERED more than once");
     law(count("REFUNDED") <= 1, "REFUNDED more than once");
+    law(count("REMINDED") <= 1, "REMINDED more than once");
+    law(count("REMINDED") == 0 || count("DELIVERED") == 1, "REMINDED without DELIVERED");
     law(payment.sale().is_some() == (count("PAID") == 1), "PAID and its status disagree");
     law(count("DELIVERED") == 0 || count("PAID") == 1, "DELIVERED without PAID");
     law(count("DOWNLOADED") == 0 || count("PAID") == 1, "DOWNLOADED without PAID");
@@ -24,6 +27,9 @@ pub fn violations(payment: &Payment, history: &[Event]) -> Vec<String> {
     if let Some(sale) = payment.sale() {
         law(sale.link.downloads <= sale.link.max_downloads, "more downloads than its link allows");
         let sent = matches!(sale.mail, Mail::Sent { .. });
+        let needless = sale.link.downloads > 0 || sale.link.revoked || !sent;
+        let due = matches!(sale.reminder, Reminder::Due { .. });
+        law(!due || !needless, "a reminder is due of a link that was used, withdrawn or not yet mailed");
         law(!sent || sale.delivered_at.is_some(), "its mail is sent but it is not delivered");
     }
     if let Status::Refunded(sale) = &payment.status {

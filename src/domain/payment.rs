@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::event::{Decision, Event, Request};
+use super::reminder::Reminder;
 use super::schedule::Policy;
 use super::values::{Attempt, Buyer, Claimed, Money, OrderId, Timestamp};
 
@@ -118,6 +119,8 @@ pub struct Sale {
     pub mail: Mail,
     /// When the mail server first took it.
     pub delivered_at: Option<Timestamp>,
+    /// The reminder of a link that nears its end unused.
+    pub reminder: Reminder,
 }
 
 /// The one live link of an order.
@@ -168,6 +171,8 @@ pub enum Step {
     Check(Attempt),
     /// Send the mail.
     Deliver,
+    /// Send the reminder, or note that it is too late for one.
+    Remind,
     /// Nothing before this moment.
     Wait(Timestamp),
     /// Nothing, until somebody says something.
@@ -184,6 +189,7 @@ pub fn next_step(payment: &Payment, now: Timestamp) -> Step {
         | Status::Failed { check_at: Some(check_at), .. }
         | Status::Expired { check_at: Some(check_at) } => when(*check_at, Step::Check(payment.attempt)),
         Status::Paid(Sale { mail: Mail::Owed { at, .. }, .. }) => when(*at, Step::Deliver),
+        Status::Paid(Sale { reminder: Reminder::Due { at, .. }, .. }) => when(*at, Step::Remind),
         Status::Failed { check_at: None, .. }
         | Status::Paid(_)
         | Status::Review { .. }
@@ -196,7 +202,7 @@ pub fn next_step(payment: &Payment, now: Timestamp) -> Step {
 pub fn due_at(payment: &Payment) -> Option<Timestamp> {
     match next_step(payment, Timestamp::from_millis(i64::MIN)) {
         Step::Wait(at) => Some(at),
-        Step::Open(_) | Step::Check(_) | Step::Deliver | Step::Rest => None,
+        Step::Open(_) | Step::Check(_) | Step::Deliver | Step::Remind | Step::Rest => None,
     }
 }
 

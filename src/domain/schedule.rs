@@ -27,6 +27,8 @@ pub struct Policy {
     pub link_ttl: Duration,
     /// How many downloads a link allows.
     pub max_downloads: u32,
+    /// How long before its end an unused link is reminded of; none = never.
+    pub remind_before: Option<Duration>,
 }
 
 impl Default for Policy {
@@ -36,6 +38,7 @@ impl Default for Policy {
             horizon: Duration::from_secs(72 * 3600),
             link_ttl: Duration::from_secs(72 * 3600),
             max_downloads: 5,
+            remind_before: Some(Duration::from_secs(24 * 3600)),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod edges;
 mod laws;
 mod papers;
+mod reminders;
 mod wishes;
 
 use std::time::Duration;
@@ -150,6 +151,7 @@ fn input(word: &str) -> Input {
         "mailed" => report(Report::MailAccepted { link: 1 }),
         "mailRefused" => report(Report::MailRefused { link: 1, reason: "550".to_owned() }),
         "mailLater" => report(Report::MailUnavailable { link: 1, reason: "421".to_owned() }),
+        word if word.starts_with("remind") => reminders::input(word),
         check => {
             let (word, notices) = match check.strip_prefix("overtaken ") {
                 Some(word) => (word, 0),
@@ -298,6 +300,7 @@ fn a_mail_is_owed_until_it_is_taken_and_delivered_once() {
     assert_eq!(tale.tell(&input("resend")), "NOTE");
     assert_eq!(next_step(tale.payment.as_ref().unwrap(), tale.now), Step::Deliver);
     assert_eq!(tale.tell(&input("mailed")), "RESENT");
+    tale.tell(&input("download"));
     assert_eq!(next_step(tale.payment.as_ref().unwrap(), tale.now), Step::Rest);
 }
 
@@ -327,7 +330,7 @@ fn links_run_out_and_come_back() {
 
 fn any_word() -> impl Strategy<Value = &'static str> {
     let overtaken = ["overtaken refused", "overtaken pending", "overtaken unheard"];
-    prop::sample::select([WORDS, &overtaken].concat())
+    prop::sample::select([WORDS, &overtaken, &reminders::WORDS].concat())
 }
 
 proptest! {

@@ -69,8 +69,7 @@ pub fn amount(money: Money, lang: Lang) -> String {
 /// `26 novembre 2026 à 10 h 30 (GMT)`, `26 November 2026 at 10:30 (GMT)`. Seconds are left out: the
 /// moment named is never later than the one meant.
 pub fn moment(at: Timestamp, lang: Lang) -> String {
-    let time = jiff::Timestamp::from_millisecond(at.millis()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-    let time = jiff::tz::TimeZone::UTC.to_datetime(time);
+    let time = date(at);
     let months = match lang {
         Lang::Fr => MONTHS_FR,
         Lang::En => MONTHS_EN,
@@ -82,6 +81,12 @@ pub fn moment(at: Timestamp, lang: Lang) -> String {
         (Lang::Fr, _) => format!("{day}{FIRM}{month} {year} à {hour}{FIRM}h{FIRM}{minute:02} (GMT)"),
         (Lang::En, _) => format!("{day}{FIRM}{month} {year} at {hour}:{minute:02} (GMT)"),
     }
+}
+
+/// The calendar's view of a moment, in UTC; of one that no calendar has, the epoch's.
+pub(super) fn date(at: Timestamp) -> jiff::civil::DateTime {
+    let time = jiff::Timestamp::from_millisecond(at.millis()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    jiff::tz::TimeZone::UTC.to_datetime(time)
 }
 
 /// `5 téléchargements`, `1 download`.

@@ -297,7 +297,8 @@ async fn public(site: &Arc<Site>, call: Call) -> Response {
         ["download", _] if post => download::start(site, &call).await,
         ["commande", "lien", _] if call.looks() => order::enter(site, &call),
         ["commande", _] if call.looks() => order::show(site, &call),
-        ["commande", _, "recu"] if call.looks() => order::receipt(site, &call),
+        ["commande", _, "recu"] if call.looks() => order::receipt::page(site, &call),
+        ["commande", _, "recu.pdf"] if call.looks() => order::receipt::pdf(site, &call),
         ["commande", _, "payer" | "telecharger" | "renvoyer" | "adresse"] if post => {
             order::acts::act(site, call).await
         }
@@ -312,9 +313,10 @@ async fn public(site: &Arc<Site>, call: Call) -> Response {
         ["commande", _, "payer" | "telecharger" | "renvoyer" | "adresse"] => {
             Problem::method("POST").answer(&call)
         }
-        ["commande", _] | ["commande", _, "recu"] | ["commande", "lien", _] | ["pictures", _] => {
-            Problem::method("GET, HEAD").answer(&call)
-        }
+        ["commande", _]
+        | ["commande", _, "recu" | "recu.pdf"]
+        | ["commande", "lien", _]
+        | ["pictures", _] => Problem::method("GET, HEAD").answer(&call),
         [] | ["assets", _] | ["healthz" | "readyz" | "robots.txt"] => {
             Problem::method("GET, HEAD").answer(&call)
         }

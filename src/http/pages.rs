@@ -201,6 +201,7 @@ pub(crate) struct Order {
 #[template(path = "receipt.html")]
 pub(crate) struct Receipt {
     pub(crate) frame: Frame,
+    pub(crate) number: String,
     pub(crate) order: String,
     pub(crate) product: String,
     pub(crate) tier: String,

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::index::Index;
 use super::index::compare::compare;
 use super::index::guard::{Folder, Sled};
+use super::index::receipts::Series;
 use super::journal::{Applied, JournalError, Medium, Position, walk};
 use super::open::{discard, folder_error, lock, open_index, whole};
 use super::record::{Located, decode_body};
@@ -15,6 +16,7 @@ use super::{LedgerError, OpenError};
 use crate::domain::event::Event;
 use crate::domain::invariants::violations;
 use crate::domain::payment::Payment;
+use crate::domain::receipt::ReceiptNumber;
 use crate::domain::values::OrderId;
 
 /// Findings reported at most; the rest is only counted.
@@ -64,6 +66,8 @@ pub(super) struct Order {
     history: Vec<Event>,
     /// Where its lines stand.
     pub(super) lines: Vec<Located>,
+    /// The number of its receipt.
+    pub(super) receipt: Option<ReceiptNumber>,
     broken: bool,
 }
 
@@ -83,14 +87,14 @@ pub fn verify(store: &Path, progress: &mut dyn FnMut(u64)) -> Result<Report, Ope
     let medium = Medium::Disk(store.join("journal"));
     let mut report = Report::default();
     let mut orders: HashMap<OrderId, Order> = HashMap::new();
-    let (mut bytes, mut last) = (0, None);
+    let (mut bytes, mut last, mut series) = (0, None, Series::default());
     let walked = walk(&medium, &mut |line, position| {
         bytes += u64::from(position.len) + 1;
         if line.seq % PROGRESS_LINES == 0 {
             progress(bytes);
         }
         last = Some((line.seq, position, line.hash));
-        if let Err(reason) = fold(&mut orders, line.seq, line.body, position) {
+        if let Err(reason) = fold((&mut orders, &mut series), line.seq, line.body, position) {
             report.find(format!("ligne {0}: {reason} / line {0}: {reason}", line.seq));
         }
         Ok(())
@@ -122,13 +126,18 @@ pub fn verify(store: &Path, progress: &mut dyn FnMut(u64)) -> Result<Report, Ope
             position,
             hash: String::from_utf8_lossy(&hash).into_owned(),
         });
-        index(store, &orders, last.as_ref(), &mut report);
+        index(store, (&orders, &series), last.as_ref(), &mut report);
     }
     Ok(report)
 }
 
 /// Compares the index of a store that nobody has open with the journal's orders.
-fn index(store: &Path, orders: &HashMap<OrderId, Order>, last: Option<&Applied>, report: &mut Report) {
+fn index(
+    store: &Path,
+    (orders, series): (&HashMap<OrderId, Order>, &Series),
+    last: Option<&Applied>,
+    report: &mut Report,
+) {
     let folder = Folder::of(store);
     if !folder.path().exists() || folder.lost_power() {
         return;
@@ -136,7 +145,7 @@ fn index(store: &Path, orders: &HashMap<OrderId, Order>, last: Option<&Applied>,
     report.index_compared = folder.was_closed();
     match folder.open() {
         Sled::Open(db) if report.index_compared => {
-            compare(&Index::new(db), orders, last, &mut |finding| report.find(finding));
+            compare(&Index::new(db), orders, last, series, &mut |finding| report.find(finding));
         }
         // A daemon that was killed leaves an index that may be behind, but never one that is ahead.
         Sled::Open(db) => {
@@ -167,7 +176,7 @@ fn lock_existing(store: &Path) -> Result<Option<std::fs::File>, OpenError> {
 }
 
 fn fold(
-    orders: &mut HashMap<OrderId, Order>,
+    (orders, series): (&mut HashMap<OrderId, Order>, &mut Series),
     seq: u64,
     body: &[u8],
     position: Position,
@@ -179,6 +188,7 @@ fn fold(
     }
     match Payment::evolve(order.payment.as_ref(), id, &line.events, line.at) {
         Ok(payment) if payment.version == line.version => {
+            order.receipt = order.receipt.or(series.number(order.payment.as_ref(), &payment));
             order.payment = Some(payment);
             order.history.extend(line.events);
             order.lines.push(Located { seq, position });

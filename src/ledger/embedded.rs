@@ -21,6 +21,7 @@ use super::{CommitError, Health, LETTING_GO, LedgerError};
 use crate::domain::event::Event;
 use crate::domain::evidence::Entry;
 use crate::domain::payment::Payment;
+use crate::domain::receipt::ReceiptNumber;
 use crate::domain::values::{OrderId, Timestamp};
 
 /// Commits that may be on their way, from the queue to sled.
@@ -69,6 +70,16 @@ impl Embedded {
             None => self.refold(id, &lines)?,
         };
         Ok(Some(Arc::new(Snapshot { payment: Arc::new(payment), lines })))
+    }
+
+    /// The number of a paid order's receipt.
+    pub(super) fn receipt(&self, id: OrderId) -> Result<Option<ReceiptNumber>, LedgerError> {
+        // The overlay first: what it dropped in between is in sled.
+        let fresh = self.overlay.lock().receipts.get(&id).copied();
+        match fresh {
+            Some(number) => Ok(Some(number)),
+            None => Ok(self.index()?.receipt(id)?),
+        }
     }
 
     /// The lines of an order, read back from the journal.
@@ -200,7 +211,8 @@ impl Embedded {
                 Ok(written) => {
                     lines.push(Located { seq: written.seq, position: written.position });
                     let snapshot = Arc::new(Snapshot { payment, lines });
-                    overlay.add(Change { written, before, snapshot: Arc::clone(&snapshot) }, permit);
+                    let change = Change { written, before, snapshot: Arc::clone(&snapshot), receipt: None };
+                    overlay.add(change, permit);
                     Ok(snapshot)
                 }
                 Err(error) => {

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use crate::domain::event::Event;
 use crate::domain::evidence::Entry;
 use crate::domain::payment::{FoldError, Payment, Status};
+use crate::domain::receipt::ReceiptNumber;
 use crate::domain::values::{OrderId, Timestamp};
 
 pub use backup::{BackupError, Copied, backup, restore};
@@ -290,6 +291,16 @@ impl Ledger {
             Some(snapshot) => store.evidence(id, &snapshot.lines),
             None => Ok(Vec::new()),
         }
+    }
+
+    /// The number of a paid order's receipt: 1, 2, 3 … within the year (UTC) of the payment, in the journal's order,
+    /// without gaps, the same for ever. None before the payment.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub fn receipt(&self, id: OrderId) -> Result<Option<ReceiptNumber>, LedgerError> {
+        let Ledger::Embedded(store) = self;
+        store.receipt(id)
     }
 
     /// The order and the request's fingerprint that an idempotency key (hashed) stands for, for 24 h.

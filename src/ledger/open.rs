@@ -16,6 +16,7 @@ use super::embedded::{Embedded, UNINDEXED_COMMITS_MAX};
 use super::index::guard::{Folder, Sled};
 use super::index::indexer::{Indexer, IndexerState};
 use super::index::overlay::Overlay;
+use super::index::receipts::Series;
 use super::index::{Change, Index, IndexError, STATUSES};
 use super::journal::{self, Applied, JournalError, Medium, Position, Recovered, Settings, Writer, Written};
 use super::record::{Located, Snapshot, decode_body};
@@ -55,11 +56,14 @@ fn assemble(
 ) -> Result<Embedded, OpenError> {
     let store = &options.folder;
     let was_closed = folder.was_closed();
-    let Opened { index, recovered, counts, anew } = open_index(&folder, &medium, store)?;
+    let Opened { index, recovered, counts, series, anew } = open_index(&folder, &medium, store)?;
     let settings = Settings { segment_bytes: options.segment_bytes, on_fatal: Arc::clone(&options.on_fatal) };
     let journal = Arc::new(Writer::start_at(medium.clone(), &recovered, settings, pace.clone())?);
     let overlay = Arc::new(Overlay::default());
-    overlay.lock().counts = counts;
+    {
+        let mut state = overlay.lock();
+        (state.counts, state.series) = (counts, series);
+    }
     let state = Arc::new(IndexerState::default());
     state.applied_seq.store(journal.last_seq(), Ordering::Release);
     state.in_doubt.store(!was_closed && !anew, Ordering::Release);
@@ -117,6 +121,7 @@ pub(super) struct Opened {
     pub(super) index: Index,
     pub(super) recovered: Recovered,
     pub(super) counts: [u64; STATUSES],
+    series: Series,
     /// This start made the index: there is nothing of an earlier process in it.
     anew: bool,
 }
@@ -177,11 +182,14 @@ fn attempt(folder: &Folder, medium: &Medium, used: bool) -> Result<Opened, Refus
     });
     let outcome = catch_unwind(AssertUnwindSafe(|| level(&index, medium, used)));
     let panicked = Err(Refused::Index("sled panicked while it was read".into()));
-    let (recovered, counts, anew) = outcome.unwrap_or(panicked)?;
-    Ok(Opened { index, recovered, counts, anew })
+    let (recovered, counts, series, anew) = outcome.unwrap_or(panicked)?;
+    Ok(Opened { index, recovered, counts, series, anew })
 }
 
-fn level(index: &Index, medium: &Medium, used: bool) -> Result<(Recovered, [u64; STATUSES], bool), Refused> {
+/// What the journal recovered, and what the index says once it is level with it: counts, receipt numbers, made anew.
+type Level = (Recovered, [u64; STATUSES], Series, bool);
+
+fn level(index: &Index, medium: &Medium, used: bool) -> Result<Level, Refused> {
     let in_doubt = |error: IndexError| Refused::Index(error.to_string());
     failpoint!("index.opened");
     let applied = index.applied().map_err(in_doubt)?;
@@ -191,8 +199,13 @@ fn level(index: &Index, medium: &Medium, used: bool) -> Result<(Recovered, [u64;
     if applied.is_none() && used {
         note_rebuild("it is empty although the journal is not");
     }
+    let series = match (index.series().map_err(in_doubt)?, &applied) {
+        (Some(series), _) => series,
+        (None, None) => Series::default(),
+        (None, Some(_)) => return Err(Refused::Index("it was made before receipts had numbers".into())),
+    };
     let anew = applied.is_none().then_some([0; STATUSES]);
-    let mut replay = Replay { index, orders: HashMap::new(), lines: 0, last: None, anew };
+    let mut replay = Replay { index, orders: HashMap::new(), lines: 0, last: None, anew, series };
     let recovered = journal::recover(medium, applied.as_ref(), &mut |line, position| {
         let receiver = |reason| JournalError::Receiver { seq: line.seq, reason };
         replay.take(line, position).map_err(receiver)
@@ -201,9 +214,9 @@ fn level(index: &Index, medium: &Medium, used: bool) -> Result<(Recovered, [u64;
         JournalError::Receiver { seq, reason } => Refused::Index(format!("line {seq}: {reason}")),
         other => Refused::Journal(other),
     })?;
-    replay.end().map_err(Refused::Index)?;
+    let series = replay.end().map_err(Refused::Index)?;
     let counts = index.counts().map_err(in_doubt)?;
-    Ok((recovered, counts, applied.is_none()))
+    Ok((recovered, counts, series, applied.is_none()))
 }
 
 /// Folds journal lines into sled.
@@ -217,6 +230,8 @@ struct Replay<'a> {
     last: Option<Written>,
     /// The orders of each status, while an empty index is filled.
     anew: Option<[u64; STATUSES]>,
+    /// The receipt numbers given so far.
+    series: Series,
 }
 
 impl Replay<'_> {
@@ -242,8 +257,11 @@ impl Replay<'_> {
         lines.push(Located { seq: line.seq, position });
         let snapshot = Arc::new(Snapshot { payment: Arc::new(payment), lines });
         let written = Written { seq: line.seq, position, hash: line.hash };
-        let change = Change { written, before, snapshot: Arc::clone(&snapshot) };
-        self.orders.entry(id).and_modify(|known| known.snapshot = snapshot).or_insert(change);
+        let receipt = self.series.number(before.as_ref().map(|before| &*before.payment), &snapshot.payment);
+        let change = Change { written, before, snapshot: Arc::clone(&snapshot), receipt };
+        let known = self.orders.entry(id).or_insert(change);
+        known.snapshot = snapshot;
+        known.receipt = known.receipt.or(receipt);
         self.last = Some(written);
         self.lines += 1;
         if self.lines >= REPLAY_LINES_MAX { self.flush() } else { Ok(()) }
@@ -263,13 +281,12 @@ impl Replay<'_> {
         Ok(())
     }
 
-    fn end(&mut self) -> Result<(), String> {
+    fn end(mut self) -> Result<Series, String> {
         self.flush()?;
-        match (&self.anew, &self.last) {
-            (Some(counts), Some(last)) => {
-                self.index.filled(&Applied::from(last), counts).map_err(|error| error.to_string())
-            }
-            (Some(_), None) | (None, _) => Ok(()),
+        if let (Some(counts), Some(last)) = (&self.anew, &self.last) {
+            let filled = self.index.filled(&Applied::from(last), counts, &self.series);
+            filled.map_err(|error| error.to_string())?;
         }
+        Ok(self.series)
     }
 }

@@ -11,7 +11,7 @@ use crate::domain::payment::Payment;
 use crate::domain::values::{OrderId, Timestamp};
 
 /// First byte of a stored snapshot. An unknown one is folded again from the journal.
-pub(crate) const SNAPSHOT_FORMAT: u8 = 1;
+pub(crate) const SNAPSHOT_FORMAT: u8 = 2;
 
 /// The latest state of an order and where its history stands.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -297,7 +297,7 @@ async fn what_is_no_longer_owed_is_no_longer_due() {
         let due = ledger.due(at(1_000_000), 10).unwrap();
         assert!(matches!(due[..], [(_, order)] if order == id(1)), "{due:?}");
     }
-    commit(&ledger, 1, &[Event::Delivered {}]).await;
+    commit(&ledger, 1, &[Event::Delivered { remind_at: None }]).await;
     assert_eq!(ledger.due(at(1_000_000), 10).unwrap(), []);
     indexed(&ledger).await;
     assert_eq!(ledger.due(at(1_000_000), 10).unwrap(), []);

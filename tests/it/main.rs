@@ -29,6 +29,8 @@ mod process_support;
 mod prometheus;
 mod proxy;
 mod python_token;
+mod receipts;
+mod reminders;
 mod seed;
 mod service;
 mod service_reload;

@@ -27,6 +27,10 @@ pub struct Told {
     pub history: Vec<Event>,
     /// Every link that was ever valid, without its count of downloads.
     pub links: Vec<Link>,
+    /// The place of its payment among those of its year.
+    pub receipt: Option<String>,
+    /// When its last line was committed, by the machine's clock.
+    pub last_at: Timestamp,
 }
 
 /// One line, taken in.
@@ -45,6 +49,8 @@ pub struct Entry {
 pub struct Books {
     pub orders: BTreeMap<OrderId, Told>,
     hashes: Vec<String>,
+    /// Payments of each year so far, by the first four characters of their lines' dates.
+    payments: BTreeMap<String, u64>,
     /// What was read of each segment.
     read: BTreeMap<u64, Vec<u8>>,
 }
@@ -110,7 +116,16 @@ impl Books {
             payment: payment.clone(),
             history: Vec::new(),
             links: Vec::new(),
+            receipt: None,
+            last_at: written.at,
         });
+        told.last_at = written.at;
+        if events.iter().any(|event| event.kind() == "PAID") {
+            let year = written.at.to_string()[..4].to_owned();
+            let place = self.payments.entry(year.clone()).or_default();
+            *place += 1;
+            told.receipt = Some(format!("{year}-{place:06}"));
+        }
         told.history.extend(events.iter().cloned());
         if let Some(sale) = payment.sale() {
             let link = plain(&sale.link);

@@ -44,7 +44,7 @@ impl Knobs {
         let tight = c.one_in(3);
         let errand_permits = if tight { 1 } else { usize_of(c.between(1, 3)) };
         let chaos_ms = c.skewed(5_000, 400_000);
-        Self {
+        let mut knobs = Self {
             settings: Settings {
                 seats: usize_of(if tight { c.between(2, 4) } else { c.between(4, 16) }),
                 asks_max: usize_of(c.pick(&[2, 4, 16, 64, 4096])),
@@ -61,6 +61,7 @@ impl Knobs {
                 horizon: millis(c.skewed(60_000, 1_200_000)),
                 link_ttl: millis(c.pick(&[60_000, 600_000, 259_200_000])),
                 max_downloads: u32::try_from(c.between(1, 3)).unwrap(),
+                remind_before: None,
             },
             segment_bytes: c.pick(&[1, 2_000, 20_000, 1 << 26]),
             batch_bytes: usize_of(c.pick(&[1, 1_500, 1 << 20])),
@@ -76,8 +77,17 @@ impl Knobs {
             clock: c.one_in(3),
             // A stream of its own: every other choice of a seed stays what it was.
             mail_cap: Chance::of(seed, "mail cap").one_in(8),
-        }
+        };
+        knobs.policy.remind_before = reminder(seed, knobs.policy.link_ttl);
+        knobs
     }
+}
+
+/// A half or a third of the link's life, so that links of minutes are reminded of while the story lasts. Drawn from a stream
+/// of its own: what the seeds drew before stays as it was.
+fn reminder(seed: u64, link_ttl: Duration) -> Option<Duration> {
+    let parts = Chance::of(seed, "reminder").pick(&[0, 2, 2, 2, 3]);
+    (parts > 0).then(|| link_ttl / u32::try_from(parts).unwrap())
 }
 
 pub fn usize_of(number: u64) -> usize {

@@ -16,6 +16,7 @@ mod laws;
 mod life;
 mod oracle;
 mod ports;
+mod post;
 mod story;
 mod trouble;
 mod world;

@@ -1,23 +1,28 @@
 //! The judge. It knows what CinetPay and the mail server truly hold and what was acknowledged, reads the journal by
 //! itself, and shares nothing with the code under test but the meaning of events.
 
+use std::time::Duration;
+
 use auditshield::domain::decide::digest_text;
 use auditshield::domain::event::Event;
 use auditshield::domain::invariants::violations;
-use auditshield::domain::payment::{Mail, Status, due_at};
+use auditshield::domain::payment::{Mail, Sale, Status, due_at};
+use auditshield::domain::reminder::Reminder;
 use auditshield::domain::values::{Attempt, OrderId, Timestamp};
 use auditshield::ledger::Ledger;
-use auditshield::ports::{Letter, OpenRequest};
+use auditshield::ports::OpenRequest;
 
-use crate::books::{Entry, Told, plain};
+use crate::books::{Entry, Told};
 use crate::short;
-use crate::world::{Phase, State, Taken};
+use crate::world::{Phase, State};
 
 /// Digests remembered per order; a further notification counts as a duplicate.
 const NOTICES_MAX: usize = 32;
 /// Looks without a question under way after which a report must have been committed.
 const LOOKS_TO_BE_SURE: u8 = 3;
 const DUE_MAX: usize = 100_000;
+/// A story that is over otherwise waits so long for a reminder that is planned.
+const REMINDER_PATIENCE: Duration = Duration::from_secs(180);
 
 impl State {
     /// Takes in and judges every line that has become durable.
@@ -122,9 +127,13 @@ impl State {
                 let horizon = told.payment.horizon(&self.knobs.policy);
                 wrong(entry.at >= horizon, "before its time")
             }
-            Event::Delivered {} | Event::Resent {} => {
+            Event::Delivered { .. } | Event::Resent { .. } => {
                 let taken = self.mails.get(&order).map_or(0, Vec::len);
                 wrong(count(&["DELIVERED", "RESENT"]) <= taken, "the mail server never took it")
+            }
+            Event::Reminded { .. } => {
+                let taken = self.reminders.get(&order).map_or(0, Vec::len);
+                wrong(count(&["REMINDED"]) <= taken, "the mail server never took it")
             }
             Event::Downloaded { .. } => {
                 let before = entry.before.as_ref().and_then(|b| b.payment.sale());
@@ -136,6 +145,7 @@ impl State {
             Event::InitFailed { .. }
             | Event::Checked { .. }
             | Event::MailFailed { .. }
+            | Event::ReminderFailed { .. }
             | Event::Revoked { .. }
             | Event::Refunded { .. }
             | Event::Note { .. } => None,
@@ -197,63 +207,6 @@ impl State {
         }
     }
 
-    /// The mail server has taken a mail.
-    pub fn mail_taken(&mut self, letter: &Letter) {
-        self.catch_up();
-        let order = letter.order;
-        let Some(told) = self.books.orders.get(&order).cloned() else {
-            return self.violate(format!("a mail for {} which is not durable", short(order)));
-        };
-        if told.payment.sale().is_none() || !told.links.contains(&plain(&letter.link)) {
-            self.violate(format!("a mail for {} which is not paid, or with another link", short(order)));
-        }
-        let text = format!(
-            "{} {} {} {:?} {:?}",
-            letter.buyer.email.expose(),
-            letter.product,
-            letter.tier,
-            letter.price,
-            plain(&letter.link)
-        );
-        let resent = |event: &&Event| matches!(event, Event::Note { resend: Some(_), .. });
-        let taken = Taken {
-            text,
-            link: letter.link.number,
-            mishaps: self.mishaps + self.machine.journal.failures(),
-            unheard: true,
-            resends: told.history.iter().filter(resent).count(),
-            edition: told.links.iter().rposition(|link| *link == plain(&letter.link)),
-        };
-        let earlier = self.mails.entry(order).or_default();
-        let last = earlier.last().cloned();
-        let same_link = earlier
-            .iter()
-            .any(|one| one.link == taken.link && one.edition == taken.edition && one.text != taken.text);
-        earlier.push(taken.clone());
-        if same_link {
-            let first = earlier.first().map_or_else(String::new, |one| one.text.clone());
-            let words = format!("a repeated mail of {} differs: {first} and {}", short(order), taken.text);
-            self.violate(words);
-        }
-        if let Some(last) = last {
-            self.count("second mail");
-            // A mail may be under way while its link is replaced: it is answered, and the other one is owed.
-            let replaced = last.link != taken.link;
-            let excused =
-                last.unheard || replaced || last.resends != taken.resends || last.mishaps != taken.mishaps;
-            if !excused {
-                self.violate(format!("a second mail of {} although the first was answered", short(order)));
-            }
-        }
-    }
-
-    /// The daemon has heard that its mail was taken.
-    pub fn mail_answered(&mut self, order: OrderId) {
-        if let Some(last) = self.mails.get_mut(&order).and_then(|mails| mails.last_mut()) {
-            last.unheard = false;
-        }
-    }
-
     /// CinetPay's truth about an order has changed.
     pub fn changed(&mut self, order: OrderId) {
         self.catch_up();
@@ -298,6 +251,7 @@ impl State {
         let calls_max = settings.verify_max + settings.open_max;
         law(self.calls_open <= calls_max, format!("{} calls to CinetPay at once", self.calls_open));
         law(self.mails_open <= settings.deliver_max, format!("{} mails at once", self.mails_open));
+        law(self.reminders_open <= 1, format!("{} reminders at once", self.reminders_open));
         law(self.deaths <= self.deaths_expected, "an actor died of itself".to_owned());
         law(ledger.health().last_seq == self.books.lines(), "the last seq is not the journal's".to_owned());
         let pick = self.chance.trouble.number();
@@ -312,6 +266,11 @@ impl State {
                 ),
                 Err(why) => law(false, format!("{} cannot be read: {why}", short(*order))),
             }
+            let receipt = ledger.receipt(*order).map(|number| number.map(|number| number.to_string()));
+            law(
+                receipt.as_ref().is_ok_and(|number| *number == told.receipt),
+                format!("{} has receipt {receipt:?} instead of {:?}", short(*order), told.receipt),
+            );
         }
         if thorough {
             self.compare_all(ledger, &mut law);
@@ -362,8 +321,21 @@ impl State {
             {
                 owed.push(format!("{} is paid and its mail is not taken", short(*order)));
             }
+            if let Status::Paid(Sale { reminder: Reminder::Due { at, .. }, .. }) = &told.payment.status
+                && *at <= self.clock()
+            {
+                owed.push(format!("{} has a reminder that is neither sent nor given up", short(*order)));
+            }
         }
         owed
+    }
+
+    /// Whether a reminder is planned for the next minutes: the story waits for it.
+    pub fn reminds_soon(&self) -> bool {
+        let soon = self.clock().plus(REMINDER_PATIENCE);
+        self.books.orders.values().any(|told| {
+            matches!(&told.payment.status, Status::Paid(Sale { reminder: Reminder::Due { at, .. }, .. }) if *at <= soon)
+        })
     }
 
     fn settled(&self, order: OrderId, told: &Told) -> bool {

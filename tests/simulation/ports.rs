@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use auditshield::domain::input::{Acceptance, Verdict};
 use auditshield::domain::values::{OrderId, TransactionId};
-use auditshield::ports::{Letter, Mailer, OpenRequest, Opened, PortFuture, Posted, Provider};
+use auditshield::ports::{Letter, Mailer, Occasion, OpenRequest, Opened, PortFuture, Posted, Provider};
 use tokio::time::sleep;
 
 use crate::INJECTED;
@@ -233,7 +233,7 @@ impl Provider for Port {
 }
 
 impl Mailer for Port {
-    fn reserve(&self) -> bool {
+    fn reserve(&self, _: bool) -> bool {
         self.0.with(State::may_mail)
     }
 
@@ -242,7 +242,14 @@ impl Mailer for Port {
             let world = &*self.0;
             let (there, back, fate) = world.with(|s| s.fate(Peer::Mail));
             assert!(fate != Fate::Panics, "{INJECTED}: sending a mail");
-            let _open = Open::begin(world, |s| &mut s.mails_open);
+            let reminds = letter.occasion != Occasion::Delivery;
+            let _open = match letter.occasion {
+                Occasion::Delivery => Open::begin(world, |s| &mut s.mails_open),
+                Occasion::Reminder { .. } => Open::begin(world, |s| &mut s.reminders_open),
+            };
+            if reminds && world.with(|s| s.dead.is_none()) {
+                world.with(|s| s.reminder_begins(&letter));
+            }
             sleep(millis(there)).await;
             if world.with(|s| s.dead.is_some()) {
                 return pending().await;
@@ -251,7 +258,9 @@ impl Mailer for Port {
                 Fate::Unreached => Posted::Unavailable { reason: "connect".to_owned() },
                 Fate::Throttled(_) | Fate::Nonsense(_) => Posted::Unavailable { reason: "451".to_owned() },
                 Fate::No => {
-                    world.with(|s| s.count("mail refused for good"));
+                    world.with(|s| {
+                        s.count(if reminds { "reminder refused for good" } else { "mail refused for good" })
+                    });
                     Posted::Refused { reason: "550".to_owned() }
                 }
                 Fate::Well => {
@@ -270,7 +279,7 @@ impl Mailer for Port {
                 return pending().await;
             }
             if answer == Posted::Accepted {
-                world.with(|s| s.mail_answered(letter.order));
+                world.with(|s| s.mail_answered(&letter));
             }
             answer
         })

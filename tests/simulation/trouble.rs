@@ -214,7 +214,7 @@ impl State {
         let owed = self.owed();
         let horizon = u64::try_from(self.knobs.policy.horizon.as_millis()).unwrap();
         let unsure = self.sold.values().any(|sold| sold.unsure > 0) && self.now() < self.calm_at + 60_000;
-        if owed.is_empty() && self.asks_open == 0 && !unsure {
+        if owed.is_empty() && self.asks_open == 0 && !unsure && !self.reminds_soon() {
             return true;
         }
         let late = self.now() > self.calm_at + 2 * horizon + GRACE_MILLIS;

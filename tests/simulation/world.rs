@@ -111,6 +111,8 @@ pub struct State {
     /// Every notification ever sent.
     pub notices: Vec<(TransactionId, [u8; 32])>,
     pub mails: BTreeMap<OrderId, Vec<Taken>>,
+    /// The same, reminders.
+    pub reminders: BTreeMap<OrderId, Vec<Taken>>,
     /// What an impostor holds of orders since it first saw them.
     pub held: BTreeMap<OrderId, Standing>,
     /// Orders promised for an idempotency key.
@@ -130,6 +132,7 @@ pub struct State {
     pub asks_open: usize,
     pub calls_open: usize,
     pub mails_open: usize,
+    pub reminders_open: usize,
     /// The process is dead: nothing that it still does counts.
     pub dead: Option<End>,
     /// Trouble is over.
@@ -205,6 +208,7 @@ impl World {
             scripted: BTreeSet::new(),
             notices: Vec::new(),
             mails: BTreeMap::new(),
+            reminders: BTreeMap::new(),
             held: BTreeMap::new(),
             promised: BTreeMap::new(),
             claims: BTreeMap::new(),
@@ -218,6 +222,7 @@ impl World {
             asks_open: 0,
             calls_open: 0,
             mails_open: 0,
+            reminders_open: 0,
             dead: None,
             calm: false,
             calm_at: 0,
@@ -267,7 +272,8 @@ impl State {
         self.claims.clear();
         self.deciding.clear();
         self.seated.clear();
-        (self.asks_open, self.calls_open, self.mails_open) = (0, 0, 0);
+        (self.asks_open, self.calls_open) = (0, 0);
+        (self.mails_open, self.reminders_open) = (0, 0);
         self.sold.values_mut().for_each(|sold| sold.checks = 0);
     }
 

@@ -10,19 +10,28 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 /// A part of the hour's mails, one in so many, may leave at once; the others follow evenly.
 const BURST_PART: u32 = 4;
 
+/// Of the hour's mails one in so many may be one that is not urgent.
+const REST_PART: u32 = 4;
+
 /// The hour's mails.
 #[derive(Debug)]
-pub(super) struct Cap(DefaultDirectRateLimiter);
+pub(super) struct Cap {
+    all: DefaultDirectRateLimiter,
+    /// Those that are not urgent.
+    rest: DefaultDirectRateLimiter,
+}
 
 impl Cap {
     /// None where there is no limit.
     pub(super) fn per_hour(mails: u32) -> Option<Self> {
-        NonZeroU32::new(mails).map(|mails| Self(RateLimiter::direct(quota(mails))))
+        let mails = NonZeroU32::new(mails)?;
+        let rest = NonZeroU32::new(mails.get() / REST_PART).unwrap_or(NonZeroU32::MIN);
+        Some(Self { all: RateLimiter::direct(quota(mails)), rest: RateLimiter::direct(quota(rest)) })
     }
 
     /// Takes one mail of the hour's, if there is one left.
-    pub(super) fn take(&self) -> bool {
-        self.0.check().is_ok()
+    pub(super) fn take(&self, urgent: bool) -> bool {
+        (urgent || self.rest.check().is_ok()) && self.all.check().is_ok()
     }
 }
 
@@ -66,8 +75,15 @@ mod tests {
     }
 
     #[test]
+    fn reminders_leave_room_for_deliveries() {
+        let cap = Cap::per_hour(64).unwrap();
+        let sent = |urgent| (0..100).filter(|_| cap.take(urgent)).count();
+        assert_eq!((sent(false), sent(true), sent(false)), (4, 12, 0));
+    }
+
+    #[test]
     fn none_means_none() {
         assert!(Cap::per_hour(0).is_none());
-        assert!(Cap::per_hour(1).is_some_and(|cap| cap.take() && !cap.take()));
+        assert!(Cap::per_hour(1).is_some_and(|cap| cap.take(true) && !cap.take(true)));
     }
 }

@@ -1,4 +1,4 @@
-//! What a delivery mail says. Equal letters make identical bytes: no clock, no chance.
+//! What a mail to a buyer says. Equal letters make identical bytes: no clock, no chance.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -6,15 +6,17 @@ use std::time::{Duration, SystemTime};
 use askama::Template;
 use lettre::Address;
 use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
-use lettre::message::{Mailbox, Message, MultiPart, SinglePart};
+use lettre::message::{Attachment, Mailbox, Message, MultiPart, SinglePart};
 
 use super::words::{one_line, short_line};
 use super::{PostmanError, Settings};
+use crate::adapters::receipt;
 use crate::adapters::token::Links;
 use crate::domain::merchant::Merchant;
+use crate::domain::receipt::Receipt;
 use crate::domain::values::{Email, Lang, OrderId};
 use crate::domain::words;
-use crate::ports::Letter;
+use crate::ports::{Letter, Occasion};
 
 /// Everything about the sender that each mail repeats.
 #[derive(Debug)]
@@ -25,6 +27,7 @@ pub(super) struct Stationery {
     merchant: Merchant,
     /// The shop's address without a final slash.
     public: String,
+    attach_receipt: bool,
     /// Right of the `@` in Message-IDs, and our name towards the mail server.
     host: String,
     links: Arc<Links>,
@@ -36,7 +39,7 @@ pub(super) struct Mail {
     pub(super) order: OrderId,
     /// The recipient of the envelope.
     pub(super) to: Address,
-    /// `<order>.<link>`: left of the `@` in the Message-ID.
+    /// `<order>.<link>`, of a reminder `<order>.<link>.rappel`: left of the `@` in the Message-ID.
     pub(super) name: String,
     /// Headers and body, with CRLF and in ASCII.
     pub(super) raw: Vec<u8>,
@@ -65,6 +68,18 @@ struct TextEn<'a>(&'a Contents);
 #[derive(Template)]
 #[template(path = "delivery.en.html")]
 struct HtmlEn<'a>(&'a Contents);
+#[derive(Template)]
+#[template(path = "reminder.fr.txt")]
+struct RemindTextFr<'a>(&'a Contents);
+#[derive(Template)]
+#[template(path = "reminder.fr.html")]
+struct RemindHtmlFr<'a>(&'a Contents);
+#[derive(Template)]
+#[template(path = "reminder.en.txt")]
+struct RemindTextEn<'a>(&'a Contents);
+#[derive(Template)]
+#[template(path = "reminder.en.html")]
+struct RemindHtmlEn<'a>(&'a Contents);
 
 /// What the templates fill in.
 struct Contents {
@@ -78,6 +93,8 @@ struct Contents {
     expires: String,
     downloads: String,
     order: String,
+    /// Whether the receipt is attached.
+    attached: bool,
     answers: bool,
     address: String,
     contact: String,
@@ -109,7 +126,8 @@ impl Stationery {
         };
         let host = settings.public_url.domain().unwrap_or(from.email.domain()).to_ascii_lowercase();
         let public = settings.public_url.as_str().trim_end_matches('/').to_owned();
-        Ok(Self { from, envelope, reply_to, merchant, public, host, links })
+        let attach_receipt = settings.attach_receipt;
+        Ok(Self { from, envelope, reply_to, merchant, public, attach_receipt, host, links })
     }
 
     /// The sender of the envelope: undeliverable mails come back to it.
@@ -140,20 +158,18 @@ impl Stationery {
     /// The mail for this letter.
     pub(super) fn write(&self, letter: &Letter) -> Result<Mail, Unwritable> {
         let to = address(&letter.buyer.email).ok_or(Unwritable::Address)?;
-        let contents = self.contents(letter);
-        let (text, html) = match letter.lang() {
-            Lang::Fr => (TextFr(&contents).render(), HtmlFr(&contents).render()),
-            Lang::En => (TextEn(&contents).render(), HtmlEn(&contents).render()),
+        let receipt = letter.receipt.as_ref().filter(|_| self.attach_receipt);
+        let Said { subject, text, html } = said(letter, &self.contents(letter, receipt.is_some()))?;
+        let language = match letter.lang() {
+            Lang::Fr => "fr",
+            Lang::En => "en",
         };
-        let text = text.map_err(|_| Unwritable::Template)?;
-        let html = html.map_err(|_| Unwritable::Template)?;
-        let product = short_line(&letter.product);
-        let (subject, language) = match letter.lang() {
-            Lang::Fr => (format!("Votre téléchargement\u{a0}: {product}"), "fr"),
-            Lang::En => (format!("Your download: {product}"), "en"),
+        let delivery = format!("{}.{}", letter.order, letter.link.number);
+        let (name, date) = match letter.occasion {
+            Occasion::Delivery => (delivery.clone(), letter.link.issued_at),
+            Occasion::Reminder { planned } => (format!("{delivery}.rappel"), planned),
         };
-        let name = format!("{}.{}", letter.order, letter.link.number);
-        let seconds = u64::try_from(letter.link.issued_at.seconds()).unwrap_or(0);
+        let seconds = u64::try_from(date.seconds()).unwrap_or(0);
         let mut builder = Message::builder()
             .from(self.from.clone())
             .to(Mailbox::new(None, to.clone()))
@@ -167,16 +183,32 @@ impl Stationery {
         if let Some(reply_to) = &self.reply_to {
             builder = builder.reply_to(reply_to.clone());
         }
+        if let Occasion::Reminder { .. } = letter.occasion {
+            // Mail programs show it below the mail that it reminds of.
+            builder = builder.references(format!("<{delivery}@{}>", self.host));
+        }
         // `=_` cannot occur in quoted-printable text (RFC 2045, 6.7), so the boundary never does.
         let parts = MultiPart::alternative()
             .boundary(format!("=_{name}"))
             .singlepart(part(ContentType::TEXT_PLAIN, text))
             .singlepart(part(ContentType::TEXT_HTML, html));
+        let parts = match receipt {
+            Some(receipt) => MultiPart::mixed()
+                .boundary(format!("=_m_{name}"))
+                .multipart(parts)
+                .singlepart(self.attachment(receipt)?),
+            None => parts,
+        };
         let message = builder.multipart(parts).map_err(|_| Unwritable::Template)?;
         Ok(Mail { order: letter.order, to, name, raw: message.formatted() })
     }
 
-    fn contents(&self, letter: &Letter) -> Contents {
+    fn attachment(&self, receipt: &Receipt) -> Result<SinglePart, Unwritable> {
+        let kind = ContentType::parse("application/pdf").map_err(|_| Unwritable::Template)?;
+        Ok(Attachment::new(receipt::file_name(receipt)).body(receipt::pdf(receipt, &self.merchant), kind))
+    }
+
+    fn contents(&self, letter: &Letter, attached: bool) -> Contents {
         let lang = letter.lang();
         let order = letter.order.to_string();
         let seconds = u64::try_from(letter.link.issued_at.seconds()).unwrap_or(0);
@@ -194,9 +226,42 @@ impl Stationery {
             expires: words::moment(letter.link.expires_at, lang),
             downloads: words::downloads(letter.link.max_downloads, lang),
             order,
+            attached,
             answers: self.reply_to.is_some(),
         }
     }
+}
+
+/// What a mail says.
+struct Said {
+    subject: String,
+    text: String,
+    html: String,
+}
+
+/// The words for this occasion, in the buyer's language.
+fn said(letter: &Letter, contents: &Contents) -> Result<Said, Unwritable> {
+    let product = short_line(&letter.product);
+    let (subject, text, html) = match (letter.occasion, letter.lang()) {
+        (Occasion::Delivery, Lang::Fr) => {
+            let subject = format!("Votre téléchargement\u{a0}: {product}");
+            (subject, TextFr(contents).render(), HtmlFr(contents).render())
+        }
+        (Occasion::Delivery, Lang::En) => {
+            (format!("Your download: {product}"), TextEn(contents).render(), HtmlEn(contents).render())
+        }
+        (Occasion::Reminder { .. }, Lang::Fr) => {
+            let subject = format!("Votre lien expire bientôt\u{a0}: {product}");
+            (subject, RemindTextFr(contents).render(), RemindHtmlFr(contents).render())
+        }
+        (Occasion::Reminder { .. }, Lang::En) => {
+            let subject = format!("Your link expires soon: {product}");
+            (subject, RemindTextEn(contents).render(), RemindHtmlEn(contents).render())
+        }
+    };
+    let text = text.map_err(|_| Unwritable::Template)?;
+    let html = html.map_err(|_| Unwritable::Template)?;
+    Ok(Said { subject, text, html })
 }
 
 fn address(email: &Email) -> Option<Address> {

@@ -1,4 +1,4 @@
-//! The delivery mail: composed once per letter, handed to a mail server, a folder or a list in memory.
+//! Mails to buyers: composed once per letter, handed to a mail server, a folder or a list in memory.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -48,6 +48,8 @@ pub struct Settings {
     pub fallback: Option<SmtpServer>,
     /// Mails that may leave in an hour; zero for no limit.
     pub per_hour: u32,
+    /// Whether the mail with the link brings the receipt along.
+    pub attach_receipt: bool,
     /// The address of the shop: the mailed link starts with it.
     pub public_url: Url,
     /// For one mail, from waiting for a connection to the server's final word.
@@ -61,7 +63,7 @@ pub struct Settings {
 pub enum Route {
     /// Over SMTP (RFC 5321).
     Smtp(SmtpServer),
-    /// As `<order>.<link>.eml` files in this folder, which is made if need be.
+    /// As `<order>.<link>.eml` files, a reminder as `<order>.<link>.rappel.eml`, in this folder, which is made if need be.
     File(PathBuf),
     /// Into this list, newest last, at most [`MEMORY_MAILS_MAX`].
     Memory(Arc<Mutex<Vec<Parcel>>>),
@@ -224,11 +226,11 @@ impl Mailer for Postman {
             let outcome = match &posted {
                 Posted::Accepted => "accepted",
                 Posted::Refused { reason } => {
-                    tracing::warn!(order = %letter.order, reason, "the mail server refused a delivery mail");
+                    tracing::warn!(order = %letter.order, reason, "the mail server refused a mail to a buyer");
                     "refused"
                 }
                 Posted::Unavailable { reason } => {
-                    tracing::info!(order = %letter.order, reason, "a delivery mail could not be handed over");
+                    tracing::info!(order = %letter.order, reason, "a mail to a buyer could not be handed over");
                     "unavailable"
                 }
             };
@@ -237,8 +239,8 @@ impl Mailer for Postman {
         })
     }
 
-    fn reserve(&self) -> bool {
-        let free = self.cap.as_ref().is_none_or(Cap::take);
+    fn reserve(&self, urgent: bool) -> bool {
+        let free = self.cap.as_ref().is_none_or(|cap| cap.take(urgent));
         if !free {
             metrics::counter!("auditshield_mails_held_total").increment(1);
         }
@@ -253,7 +255,7 @@ impl Mailer for Current<Postman> {
         Box::pin(async move { postman.send(letter).await })
     }
 
-    fn reserve(&self) -> bool {
-        self.now().reserve()
+    fn reserve(&self, urgent: bool) -> bool {
+        self.now().reserve(urgent)
     }
 }

@@ -30,6 +30,7 @@ impl From<&Config> for Settings {
             bounce_to: config.mail.bounce_to.clone(),
             fallback: config.mail.fallback.as_ref().map(server),
             per_hour: config.mail.per_hour,
+            attach_receipt: config.mail.attach_receipt,
             public_url: config.server.public_url.clone(),
             timeout: config.mail.timeout,
             connections_max: config.mail.connections_max,

@@ -5,8 +5,10 @@ use std::str::FromStr;
 use super::*;
 use crate::domain::payment::Link;
 use crate::domain::values::{Buyer, Currency, Lang, Money, Timestamp};
+use crate::ports::Occasion;
 
 mod conversation;
+mod occasions;
 
 const ORDER: &str = "01JD0QZ6Y3V9K2M4N6P8R0S2T4";
 
@@ -25,7 +27,14 @@ fn letter(lang: Lang) -> Letter {
             downloads: 0,
             revoked: false,
         },
+        occasion: Occasion::Delivery,
+        receipt: None,
     }
+}
+
+/// The reminder of the same link, a day before its end.
+fn reminder(lang: Lang) -> Letter {
+    Letter { occasion: Occasion::Reminder { planned: time("2026-11-25T10:30:00.250Z") }, ..letter(lang) }
 }
 
 fn awa() -> Email {
@@ -51,6 +60,7 @@ fn settings(route: Route) -> Settings {
         bounce_to: None,
         fallback: None,
         per_hour: 0,
+        attach_receipt: false,
         public_url: Url::parse("https://boutique.ci/audit/").unwrap(),
         timeout: Duration::from_secs(5),
         connections_max: 2,
@@ -104,7 +114,8 @@ fn readable(raw: &str) -> String {
 
 /// Headers, text, HTML.
 fn decoded_parts(raw: &str) -> Vec<String> {
-    let fence = format!("--=_{ORDER}.1");
+    let name = raw.split_once("Message-ID: <").and_then(|(_, rest)| rest.split('@').next()).unwrap();
+    let fence = format!("--=_{name}");
     let (body, end) = raw.rsplit_once(&format!("{fence}--")).unwrap();
     assert_eq!(end, "\r\n");
     let opening = format!("{fence}\r\n");

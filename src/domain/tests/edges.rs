@@ -17,6 +17,7 @@ impl Tale {
             Step::Open(attempt) => format!("open {}", attempt.number()),
             Step::Check(attempt) => format!("check {}", attempt.number()),
             Step::Deliver => "deliver".to_owned(),
+            Step::Remind => "remind".to_owned(),
             Step::Wait(at) => wait(at.since(self.now)),
             Step::Rest => "rest".to_owned(),
         }

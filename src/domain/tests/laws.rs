@@ -56,7 +56,11 @@ fn every_law_notices() {
         ("PAID and its status disagree", sold, |payment, _| {
             payment.status = Status::Expired { check_at: None }
         }),
-        ("DELIVERED without PAID", || Tale::at("PENDING"), |_, history| history.push(Event::Delivered {})),
+        (
+            "DELIVERED without PAID",
+            || Tale::at("PENDING"),
+            |_, history| history.push(Event::Delivered { remind_at: None }),
+        ),
         (
             "DOWNLOADED without PAID",
             || Tale::at("PENDING"),
@@ -137,7 +141,7 @@ fn events_out_of_place_are_refused() {
     let failed = Tale::at("FAILED").history.last().unwrap().clone();
     let review = Tale::at("REVIEW").history.last().unwrap().clone();
     let opened = Tale::at("PENDING").history.last().unwrap().clone();
-    check("-", Event::Delivered {}, FoldError::Birth);
+    check("-", Event::Delivered { remind_at: None }, FoldError::Birth);
     check("PENDING", created, FoldError::Birth);
     for (status, event, kind) in [
         ("PAID", paid.clone(), "PAID"),
@@ -149,8 +153,8 @@ fn events_out_of_place_are_refused() {
         ("PENDING", opened, "INITIATED"),
         ("PAID", Event::Expired {}, "EXPIRED"),
         ("FAILED", Event::Expired {}, "EXPIRED"),
-        ("PENDING", Event::Delivered {}, "DELIVERED"),
-        ("REVIEW", Event::Resent {}, "RESENT"),
+        ("PENDING", Event::Delivered { remind_at: None }, "DELIVERED"),
+        ("REVIEW", Event::Resent { remind_at: None }, "RESENT"),
         ("REFUNDED", Event::Downloaded { link: 1, number: 1 }, "DOWNLOADED"),
         ("EXPIRED", Event::Refunded { by: Decision { by: "a".into(), note: String::new() } }, "REFUNDED"),
     ] {

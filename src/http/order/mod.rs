@@ -4,6 +4,7 @@
 //! mail (the link's token, kept as a cookie). The address itself opens nothing and names nobody.
 
 pub(crate) mod acts;
+pub(crate) mod receipt;
 
 use warp::http::StatusCode;
 use warp::http::header::{HeaderValue, SET_COOKIE};
@@ -14,8 +15,8 @@ use super::call::Call;
 use super::pages::{self, Frame, States};
 use super::status::Standing;
 use super::{Deps, Site, download, language, refusals};
-use crate::domain::payment::{LinkState, Payment, Sale, Status};
-use crate::domain::values::{Email, Name, OrderId, TransactionId};
+use crate::domain::payment::{LinkState, Payment, Status};
+use crate::domain::values::{Email, OrderId};
 use crate::domain::{wishes, words};
 
 /// The cookie of the browser that bought.
@@ -63,21 +64,6 @@ pub(crate) fn enter(site: &Site, call: &Call) -> Response {
             keep(deps, &mut answer, MAIL_COOKIE, token, order);
             answer
         }
-        Err(problem) => problem.answer_page(call),
-    };
-    download::private(answer)
-}
-
-/// GET `/commande/<order id>/recu/`.
-pub(crate) fn receipt(site: &Site, call: &Call) -> Response {
-    let answer = match open(&site.deps, call) {
-        Ok(Opened { payment, .. }) => match payment.sale() {
-            Some(sale) => {
-                let page = receipt_page(&site.deps, call, &payment, sale);
-                answer::page(StatusCode::OK, &page)
-            }
-            None => answer::see_other(&format!("/commande/{}/", payment.id)),
-        },
         Err(problem) => problem.answer_page(call),
     };
     download::private(answer)
@@ -210,23 +196,4 @@ fn page(deps: &Deps, call: &Call, opened: &Opened, slip: Option<(&Email, &Email)
         frame,
     };
     download::private(answer::purchase_page(StatusCode::OK, &page))
-}
-
-fn receipt_page(deps: &Deps, call: &Call, payment: &Payment, sale: &Sale) -> pages::Receipt {
-    let frame = Frame::of(call);
-    let lang = frame.lang();
-    let (product, tier) = names(deps, payment);
-    let own = TransactionId { order: payment.id, attempt: sale.attempt };
-    pages::Receipt {
-        order: payment.id.to_string(),
-        product,
-        tier,
-        price: words::amount(payment.price, lang),
-        paid: words::moment(sale.paid_at, lang),
-        buyer: payment.buyer.name.as_ref().map(Name::expose).unwrap_or_default().to_owned(),
-        operator: sale.payment_method.as_deref().map(words::operator).unwrap_or_default().to_owned(),
-        transaction: sale.provider_tx_id.clone().unwrap_or_else(|| own.to_string()),
-        refunded: matches!(payment.status, Status::Refunded(_)),
-        frame,
-    }
 }

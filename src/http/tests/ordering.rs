@@ -217,6 +217,35 @@ async fn the_mail_is_sent_again_once_in_a_while() {
         assert!(text(&receipt).contains(part), "{part} in {}", text(&receipt));
     }
     let pending = stage.bought().await;
-    let none = see(&stage, &format!("/commande/{pending}/recu/"), &own(pending)).await;
-    assert_eq!(header(&none, "location"), format!("/commande/{pending}/"));
+    for page in ["recu/", "recu.pdf"] {
+        let none = see(&stage, &format!("/commande/{pending}/{page}"), &own(pending)).await;
+        assert_eq!(header(&none, "location"), format!("/commande/{pending}/"));
+    }
+}
+
+/// Payments are numbered as they come, and the receipt is the buyer's alone.
+#[tokio::test]
+async fn a_receipt_is_a_pdf_for_its_buyer() {
+    let stage = stage().await;
+    let (first, second) = (stage.sold().await, stage.sold().await);
+    for (order, place) in [(first, 1), (second, 2), (first, 1)] {
+        let path = format!("/commande/{order}/recu.pdf");
+        let paid_at = stage.deps.load(order).unwrap().unwrap().sale().unwrap().paid_at;
+        let number = format!("{}-{place:06}", paid_at.to_string().get(..4).unwrap());
+        let receipt = see(&stage, &path, &own(order)).await;
+        assert_eq!(receipt.status(), StatusCode::OK);
+        assert_eq!(header(&receipt, "content-type"), "application/pdf");
+        assert_eq!(header(&receipt, "cache-control"), "no-store");
+        assert_eq!(
+            header(&receipt, "content-disposition"),
+            format!("inline; filename=\"recu-{number}.pdf\"")
+        );
+        assert!(receipt.body().starts_with(b"%PDF-"));
+        assert_eq!(see(&stage, &path, &by_mail(order, 1)).await.body(), receipt.body());
+        let page = see(&stage, &format!("/commande/{order}/recu/"), &own(order)).await;
+        assert!(text(&page).contains(&number), "{}", text(&page));
+        for stranger in ["", "achat=forged", &own(if order == first { second } else { first })] {
+            assert_eq!(see(&stage, &path, stranger).await.status(), StatusCode::FORBIDDEN, "{stranger}");
+        }
+    }
 }

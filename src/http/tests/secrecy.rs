@@ -32,6 +32,7 @@ async fn nothing_personal_leaves_the_order_s_own_page() {
         format!("/payment/status/{order}/"),
         format!("/commande/{order}/"),
         format!("/commande/{order}/recu/"),
+        format!("/commande/{order}/recu.pdf"),
     ] {
         let page = stage.get(&path).await;
         assert!(!personal(text(&page)), "{path}: {}", text(&page));

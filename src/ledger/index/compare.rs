@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::indexer::REQUEST_AGE_MAX;
 use super::keys::{self, KeyEntry};
+use super::receipts::{self, RECEIPT, SERIES, Series};
 use super::{Index, IndexError};
 use crate::domain::payment::Payment;
 use crate::domain::values::{OrderId, Timestamp};
@@ -18,6 +19,7 @@ pub(crate) fn compare(
     index: &Index,
     orders: &HashMap<OrderId, Order>,
     last: Option<&Applied>,
+    series: &Series,
     find: &mut dyn FnMut(String),
 ) {
     let mut look = Look { orders, requests: Requests::of(orders), seen: HashMap::new(), find };
@@ -27,6 +29,9 @@ pub(crate) fn compare(
     }
     if !matches!((index.counts(), index.recount()), (Ok(noted), Ok(counted)) if noted == counted) {
         look.differs("-", "m:counts");
+    }
+    if !matches!(index.series(), Ok(noted) if noted.as_ref().unwrap_or(&Series::default()) == series) {
+        look.differs("-", "m:receipts");
     }
     if look.all(index).is_err() {
         (look.find)("l'index est illisible / the index is unreadable (auditshield ledger rebuild)".into());
@@ -38,7 +43,8 @@ pub(crate) fn compare(
             *expected.entry(key.first().copied().unwrap_or_default()).or_default() += 1;
         }
     }
-    for kind in [keys::ORDER, keys::STATUS, keys::DUE, keys::EMAIL, keys::TRANSACTION] {
+    expected.insert(RECEIPT, orders.values().filter(|order| order.receipt.is_some()).count());
+    for kind in [keys::ORDER, keys::STATUS, keys::DUE, keys::EMAIL, keys::TRANSACTION, RECEIPT] {
         let (want, got) = (expected.get(&kind).unwrap_or(&0), look.seen.get(&kind).unwrap_or(&0));
         if want != got {
             (look.find)(format!(
@@ -87,8 +93,12 @@ impl Look<'_> {
                 keys::ORDER => self.order(&key, &value),
                 keys::STATUS | keys::DUE | keys::EMAIL | keys::TRANSACTION => self.derived(&key, &value),
                 keys::REQUEST => self.request(index, &key, &value)?,
+                RECEIPT => {
+                    let order = keys::id_of(&key).and_then(|id| self.orders.get(&id));
+                    receipts::is_right(&value, order.and_then(|order| order.receipt))
+                }
                 keys::REQUEST_AGE => value.is_empty() && self.requests.ages.contains(&key[..]),
-                _ => key == keys::APPLIED || key == keys::COUNTS,
+                _ => key == keys::APPLIED || key == keys::COUNTS || key == SERIES,
             };
             if good {
                 *self.seen.entry(kind).or_default() += 1;

@@ -10,6 +10,7 @@ pub(crate) mod keys;
 pub(super) mod memory;
 pub(crate) mod overlay;
 mod place;
+pub(crate) mod receipts;
 mod store;
 
 use std::collections::BTreeMap;
@@ -18,8 +19,10 @@ use std::sync::Arc;
 use super::journal::{Applied, Written};
 use super::record::{Located, Snapshot, decode_snapshot, encode_snapshot, stored_version};
 use crate::domain::payment::{Payment, Status, due_at};
+use crate::domain::receipt::ReceiptNumber;
 use crate::domain::values::{OrderId, Timestamp};
 use keys::KeyEntry;
+use receipts::Series;
 pub(crate) use store::{Batch, Store, Write};
 
 /// How many statuses there are.
@@ -61,6 +64,8 @@ pub(crate) struct Change {
     pub(crate) before: Option<Arc<Snapshot>>,
     /// The order after it.
     pub(crate) snapshot: Arc<Snapshot>,
+    /// The number of the receipt, if the line made a payment: given once its place in the journal is known.
+    pub(crate) receipt: Option<ReceiptNumber>,
 }
 
 /// The place of a status in [`Status::NAMES`].
@@ -100,6 +105,7 @@ impl Index {
         batch.extend(writes(changes, &mut counts)?);
         batch.insert(keys::COUNTS, postcard::to_stdvec(&counts)?);
         batch.insert(keys::APPLIED, postcard::to_stdvec(&Applied::from(&last.written))?);
+        self.note_series(&mut batch, changes)?;
         self.db.apply(batch)?;
         Ok(())
     }
@@ -117,10 +123,16 @@ impl Index {
     }
 
     /// The end of a filling: from here on the index counts.
-    pub(crate) fn filled(&self, last: &Applied, counts: &[u64; STATUSES]) -> Result<(), IndexError> {
+    pub(crate) fn filled(
+        &self,
+        last: &Applied,
+        counts: &[u64; STATUSES],
+        series: &Series,
+    ) -> Result<(), IndexError> {
         let mut batch = Batch::default();
         batch.insert(keys::COUNTS, postcard::to_stdvec(counts)?);
         batch.insert(keys::APPLIED, postcard::to_stdvec(last)?);
+        receipts::put(&mut batch, series)?;
         self.db.apply(batch)?;
         Ok(())
     }
@@ -246,7 +258,7 @@ fn writes(changes: &[Change], counts: &mut [u64; STATUSES]) -> Result<Vec<Write>
         let first = (change.before.as_deref(), &*change.snapshot);
         orders.entry(change.snapshot.payment.id).or_insert(first).1 = &change.snapshot;
     }
-    let mut writes = Vec::with_capacity(orders.len() * 4);
+    let mut writes = receipts::writes(changes)?;
     for (id, (before, now)) in orders {
         let old = before.map_or_else(Vec::new, |before| keys::derived(&before.payment));
         let new = keys::derived(&now.payment);

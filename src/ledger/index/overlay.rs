@@ -7,8 +7,10 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::keys::KeyEntry;
+use super::receipts::Series;
 use super::{Change, STATUSES, due, status_place};
 use crate::domain::payment::Payment;
+use crate::domain::receipt::ReceiptNumber;
 use crate::domain::values::{OrderId, Timestamp};
 use crate::ledger::record::Snapshot;
 
@@ -36,6 +38,10 @@ pub(crate) struct State {
     pub(crate) requests: HashMap<String, KeyEntry>,
     /// Orders per status, everything committed included.
     pub(crate) counts: [u64; STATUSES],
+    /// The last receipt number of each year, everything committed included.
+    pub(crate) series: Series,
+    /// Receipt numbers given in `pending`.
+    pub(crate) receipts: HashMap<OrderId, ReceiptNumber>,
     /// Orders with a commit on its way through the journal.
     pub(crate) in_flight: HashSet<OrderId>,
     /// No further change will come.
@@ -49,9 +55,13 @@ impl Overlay {
     }
 
     /// Takes a durable commit in: from here on every reader sees it.
-    pub(crate) fn add(&self, change: Change, permit: OwnedSemaphorePermit) {
+    ///
+    /// Invariant: called in the journal's order, which is what receipts are numbered by.
+    pub(crate) fn add(&self, mut change: Change, permit: OwnedSemaphorePermit) {
         let mut state = self.lock();
         let payment = &change.snapshot.payment;
+        change.receipt = state.series.number(change.before.as_ref().map(|before| &*before.payment), payment);
+        state.receipts.extend(change.receipt.map(|number| (payment.id, number)));
         state.in_flight.remove(&payment.id);
         if let Some(before) = &change.before {
             let count = &mut state.counts[status_place(&before.payment)];
@@ -124,6 +134,9 @@ impl State {
         for _ in 0..count {
             let Some((change, _)) = self.pending.pop_front() else { return };
             let payment = &change.snapshot.payment;
+            if change.receipt.is_some() {
+                self.receipts.remove(&payment.id);
+            }
             if self.latest.get(&payment.id).is_some_and(|(seq, _)| *seq == change.written.seq) {
                 self.latest.remove(&payment.id);
                 self.forget_due(payment, None);

@@ -8,10 +8,12 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::histories::{History, at, histories};
+use super::histories::{History, at, histories, reminded_histories};
 use crate::domain::event::{Event, FORMAT};
 use crate::domain::payment::{Payment, Status};
+use crate::domain::receipt::ReceiptNumber;
 use crate::ledger::index::keys::{self, KeyEntry};
+use crate::ledger::index::receipts::{self, Series};
 use crate::ledger::journal::line::{self, GENESIS};
 use crate::ledger::journal::{Applied, Position};
 use crate::ledger::record::{
@@ -19,8 +21,15 @@ use crate::ledger::record::{
 };
 
 /// Every fixture there ever was, and its lines. Taking one away, or a line of one, fails the tests.
-const FIXTURES: &[(&str, usize)] =
-    &[("v1/journal.jsonl", 56), ("v1/snapshots.txt", 56), ("v1/keys.txt", 64), ("v1/tokens.txt", 6)];
+const FIXTURES: &[(&str, usize)] = &[
+    ("v1/journal.jsonl", 56),
+    ("v1/snapshots.txt", 56),
+    ("v1/keys.txt", 64),
+    ("v1/tokens.txt", 6),
+    ("v2/journal.jsonl", 21),
+    ("v2/snapshots.txt", 77),
+    ("v2/receipts.txt", 10),
+];
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
@@ -36,11 +45,16 @@ fn fixture(name: &str, made: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
+/// Every history of every fixture.
+fn all() -> Vec<History> {
+    histories().into_iter().chain(reminded_histories()).collect()
+}
+
 /// The journal that the histories make, its lines' places in it, and the order that each belongs to.
-fn journal() -> (Vec<u8>, Vec<(usize, usize, Located)>) {
+fn journal(histories: &[History]) -> (Vec<u8>, Vec<(usize, usize, Located)>) {
     let (mut bytes, mut prev, mut seq) = (Vec::new(), GENESIS, 0);
     let mut places = Vec::new();
-    for (order, history) in histories().iter().enumerate() {
+    for (order, history) in histories.iter().enumerate() {
         for (commit, (at, events)) in history.commits.iter().enumerate() {
             seq += 1;
             let offset = bytes.len() as u64;
@@ -68,19 +82,21 @@ fn number(event: &Event) -> usize {
         Event::Review { .. } => 7,
         Event::Expired {} => 8,
         Event::MailFailed { .. } => 9,
-        Event::Delivered {} => 10,
+        Event::Delivered { .. } => 10,
         Event::Downloaded { .. } => 11,
-        Event::Resent {} => 12,
+        Event::Resent { .. } => 12,
         Event::Revoked { .. } => 13,
         Event::Refunded { .. } => 14,
         Event::Note { .. } => 15,
+        Event::Reminded { .. } => 16,
+        Event::ReminderFailed { .. } => 17,
     }
 }
-const KINDS: usize = 16;
+const KINDS: usize = 18;
 
 #[test]
 fn the_fixtures_have_every_kind_and_every_status() {
-    let histories = histories();
+    let histories = all();
     let events = || histories.iter().flat_map(|history| &history.commits).flat_map(|(_, events)| events);
     assert_eq!(events().map(number).collect::<BTreeSet<_>>().len(), KINDS);
     let statuses: BTreeSet<_> =
@@ -106,9 +122,14 @@ fn no_fixture_and_no_line_of_one_is_gone() {
 
 #[test]
 fn journal_lines_read_as_they_were_meant_and_write_the_same_bytes() {
-    let (made, places) = journal();
-    let text = fixture("v1/journal.jsonl", &String::from_utf8(made.clone()).unwrap());
-    let histories = histories();
+    for (name, histories) in [("v1/journal.jsonl", histories()), ("v2/journal.jsonl", reminded_histories())] {
+        check_journal(name, &histories);
+    }
+}
+
+fn check_journal(name: &str, histories: &[History]) {
+    let (made, places) = journal(histories);
+    let text = fixture(name, &String::from_utf8(made.clone()).unwrap());
     for (line, (order, commit, located)) in text.lines().zip(&places) {
         let history = &histories[*order];
         let (at, events) = &history.commits[*commit];
@@ -122,9 +143,8 @@ fn journal_lines_read_as_they_were_meant_and_write_the_same_bytes() {
 }
 
 /// What the index holds of an order after each commit.
-fn snapshots() -> Vec<(String, Snapshot)> {
-    let histories = histories();
-    let (_, places) = journal();
+fn snapshots(histories: &[History]) -> Vec<(String, Snapshot)> {
+    let (_, places) = journal(histories);
     let states: Vec<Vec<Payment>> = histories.iter().map(History::states).collect();
     let snapshot = |(order, commit, _): &(usize, usize, Located)| {
         let lines = places.iter().filter(|(of, until, _)| of == order && until <= commit);
@@ -140,14 +160,15 @@ fn snapshots() -> Vec<(String, Snapshot)> {
 
 #[test]
 fn snapshots_read_as_they_were_meant_and_write_the_same_bytes() {
-    let made: String = snapshots()
+    let histories = all();
+    let made: String = snapshots(&histories)
         .iter()
         .map(|(name, snapshot)| format!("{} {name}\n", hex::encode(encode_snapshot(snapshot).unwrap())))
         .collect();
-    let text = fixture("v1/snapshots.txt", &made);
-    for (line, (name, snapshot)) in text.lines().zip(snapshots()) {
+    let text = fixture("v2/snapshots.txt", &made);
+    for (line, (name, snapshot)) in text.lines().zip(snapshots(&histories)) {
         let bytes = hex::decode(line.split(' ').next().unwrap()).unwrap();
-        assert_eq!(bytes[0], 1, "{name}");
+        assert_eq!(bytes[0], 2, "{name}");
         assert_eq!(
             decode_snapshot(&bytes).unwrap(),
             (snapshot.lines, Some(Payment::clone(&snapshot.payment))),
@@ -155,6 +176,42 @@ fn snapshots_read_as_they_were_meant_and_write_the_same_bytes() {
         );
     }
     assert_eq!(text, made);
+}
+
+/// Their states know no reminder: they are folded again from their lines, which are still read.
+#[test]
+fn snapshots_of_the_first_format_still_say_where_their_lines_stand() {
+    let text = fixture("v1/snapshots.txt", "");
+    for (line, (name, snapshot)) in text.lines().zip(snapshots(&histories())) {
+        let bytes = hex::decode(line.split(' ').next().unwrap()).unwrap();
+        assert_eq!(bytes[0], 1, "{name}");
+        assert_eq!(decode_snapshot(&bytes).unwrap(), (snapshot.lines, None), "{name}");
+    }
+}
+
+#[test]
+fn receipt_numbers_are_the_same_keys_and_bytes() {
+    let (mut series, mut made) = (Series::default(), String::new());
+    for history in all() {
+        let states = history.states();
+        let before = std::iter::once(None).chain(states.iter().map(Some));
+        for (before, now) in before.zip(&states) {
+            if let Some(number) = series.number(before, now) {
+                let (key, value) = (receipts::key(history.id), postcard::to_stdvec(&number).unwrap());
+                made.push_str(&format!(
+                    "{} {} {number} {}\n",
+                    hex::encode(key),
+                    hex::encode(&value),
+                    history.name
+                ));
+                assert_eq!(postcard::from_bytes::<ReceiptNumber>(&value).unwrap(), number);
+            }
+        }
+    }
+    let stored = postcard::to_stdvec(&series).unwrap();
+    made.push_str(&format!("{} {} series\n", hex::encode(receipts::SERIES), hex::encode(&stored)));
+    assert_eq!(fixture("v2/receipts.txt", &made), made);
+    assert_eq!(postcard::from_bytes::<Series>(&stored).unwrap(), series);
 }
 
 #[test]

@@ -130,10 +130,10 @@ pub(super) fn histories() -> Vec<History> {
                 vec![notified.clone()],
                 vec![accepted(), paid(None)],
                 vec![mail_failed(Some(at(150)))],
-                vec![Event::Delivered {}],
+                vec![Event::Delivered { remind_at: None }],
                 vec![Event::Downloaded { link: 1, number: 1 }],
                 vec![Event::Note { by: by("admin", "lost the mail"), resend: resend(1), buyer: None }],
-                vec![Event::Resent {}],
+                vec![Event::Resent { remind_at: None }],
             ],
         ),
         (
@@ -146,7 +146,7 @@ pub(super) fn histories() -> Vec<History> {
                 vec![created(false)],
                 vec![initiated()],
                 vec![accepted(), paid(None)],
-                vec![Event::Delivered {}],
+                vec![Event::Delivered { remind_at: None }],
                 vec![Event::Revoked { link: 1, by: by("Koffi", "forwarded") }],
                 vec![Event::Note { by: by("admin", ""), resend: resend(2), buyer: None }],
             ],
@@ -198,8 +198,40 @@ pub(super) fn histories() -> Vec<History> {
             vec![vec![created(false)], vec![initiated()], vec![Event::Expired {}], vec![notified]],
         ),
     ];
+    told(roads, 0)
+}
+
+/// The orders of the second fixture: what the first version had no event for. As above.
+pub(super) fn reminded_histories() -> Vec<History> {
+    let delivered = || Event::Delivered { remind_at: Some(at(170_000)) };
+    let sold = |then: Vec<Vec<Event>>| {
+        let mut commits =
+            vec![vec![created(true)], vec![initiated()], vec![checked("accepted", "00", None), paid(None)]];
+        commits.extend(then);
+        commits
+    };
+    let failed = |next_at| Event::ReminderFailed { link: 1, reason: "451 4.7.1".into(), next_at };
+    let again = Event::Note {
+        by: by("buyer", "send again"),
+        resend: Some(Resend { link: 1, expires_at: at(600_000), keeps_count: true }),
+        buyer: None,
+    };
+    let roads: Vec<(&'static str, Vec<Vec<Event>>)> = vec![
+        ("reminder due", sold(vec![vec![delivered()]])),
+        ("reminded at the second try", {
+            sold(vec![vec![delivered()], vec![failed(Some(at(170_002)))], vec![Event::Reminded { link: 1 }]])
+        }),
+        ("reminder given up", sold(vec![vec![delivered()], vec![failed(None)]])),
+        ("reminder planned anew", {
+            sold(vec![vec![delivered()], vec![again], vec![Event::Resent { remind_at: Some(at(513_600)) }]])
+        }),
+    ];
+    told(roads, 100)
+}
+
+fn told(roads: Vec<(&'static str, Vec<Vec<Event>>)>, first: usize) -> Vec<History> {
     let history = |(number, (name, commits)): (usize, (&'static str, Vec<Vec<Event>>))| {
-        let begin = i64::try_from(number).unwrap() * 100;
+        let begin = i64::try_from(first + number).unwrap() * 100;
         let id = OrderId::new(at(begin), 7);
         let commits = (begin..).zip(commits).map(|(second, events)| (at(second), events)).collect();
         History { name, id, commits }

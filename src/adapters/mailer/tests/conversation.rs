@@ -118,8 +118,8 @@ async fn no_server_at_all_says_what_both_said() {
 #[test]
 fn mails_of_an_hour_run_out() {
     let postman = postman(Settings { per_hour: 8, ..over_smtp(1) });
-    assert_eq!([(); 4].map(|()| postman.reserve()), [true, true, false, false]);
-    assert!(postman_without_cap().reserve());
+    assert_eq!([(); 4].map(|()| postman.reserve(true)), [true, true, false, false]);
+    assert!(postman_without_cap().reserve(false));
 }
 
 fn postman_without_cap() -> Postman {
