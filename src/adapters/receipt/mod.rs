@@ -100,7 +100,7 @@ fn drawn(receipt: &Receipt, merchant: &Merchant) -> Vec<u8> {
     page.total("Montant payé", &words::amount(receipt.price, Lang::Fr));
     page.down(14.0);
     let spelled = numerals::amount_in_french(receipt.price);
-    let closing = format!("Arrêté le présent reçu à la somme de {spelled}.");
+    let closing = format!("Arrêté le présent reçu à la somme suivante\u{a0}: {spelled}.");
     page.paragraph(&closing, (Face::Regular, 11.0), INK);
     page.foot("Les reçus d’une année se suivent sans interruption, dans l’ordre des paiements.");
     page.finish()

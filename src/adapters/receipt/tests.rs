@@ -69,7 +69,7 @@ fn a_receipt_says_who_what_when_and_how_much() {
         "MP261126.1030.A00001",
         "01JD0QZ6Y3V9K2M4N6P8R0S2T4",
         "15 000 FCFA",
-        "Arrêté le présent reçu à la somme de quinze mille francs CFA.",
+        "Arrêté le présent reçu à la somme suivante : quinze mille francs CFA.",
     ] {
         assert!(texts.iter().any(|text| text == wanted), "{wanted} in {texts:#?}");
     }
