@@ -25,7 +25,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("doctor", &["adapters", "config", "domain", "ledger", "ports"]),
+    ("doctor", &["adapters", "config", "domain", "ledger", "ports", "telemetry"]),
     ("app", &["http", "actors", "ledger", "adapters", "ports", "domain", "simulator", "config", "telemetry"]),
     (
         "http",

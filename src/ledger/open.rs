@@ -16,6 +16,7 @@ use super::embedded::{Embedded, UNINDEXED_COMMITS_MAX};
 use super::index::guard::{Folder, Sled};
 use super::index::indexer::{Indexer, IndexerState};
 use super::index::overlay::Overlay;
+use super::index::totals::Totals;
 use super::index::{Change, Index, IndexError, STATUSES};
 use super::journal::{self, Applied, JournalError, Medium, Position, Recovered, Settings, Writer, Written};
 use super::record::{Located, Snapshot, decode_body};
@@ -55,11 +56,12 @@ fn assemble(
 ) -> Result<Embedded, OpenError> {
     let store = &options.folder;
     let was_closed = folder.was_closed();
-    let Opened { index, recovered, counts, anew } = open_index(&folder, &medium, store)?;
+    let Opened { index, recovered, counts, totals, anew } = open_index(&folder, &medium, store)?;
     let settings = Settings { segment_bytes: options.segment_bytes, on_fatal: Arc::clone(&options.on_fatal) };
     let journal = Arc::new(Writer::start_at(medium.clone(), &recovered, settings, pace.clone())?);
     let overlay = Arc::new(Overlay::default());
     overlay.lock().counts = counts;
+    overlay.lock().totals = totals;
     let state = Arc::new(IndexerState::default());
     state.applied_seq.store(journal.last_seq(), Ordering::Release);
     state.in_doubt.store(!was_closed && !anew, Ordering::Release);
@@ -117,6 +119,7 @@ pub(super) struct Opened {
     pub(super) index: Index,
     pub(super) recovered: Recovered,
     pub(super) counts: [u64; STATUSES],
+    pub(super) totals: Totals,
     /// This start made the index: there is nothing of an earlier process in it.
     anew: bool,
 }
@@ -177,11 +180,14 @@ fn attempt(folder: &Folder, medium: &Medium, used: bool) -> Result<Opened, Refus
     });
     let outcome = catch_unwind(AssertUnwindSafe(|| level(&index, medium, used)));
     let panicked = Err(Refused::Index("sled panicked while it was read".into()));
-    let (recovered, counts, anew) = outcome.unwrap_or(panicked)?;
-    Ok(Opened { index, recovered, counts, anew })
+    let (recovered, counts, totals, anew) = outcome.unwrap_or(panicked)?;
+    Ok(Opened { index, recovered, counts, totals, anew })
 }
 
-fn level(index: &Index, medium: &Medium, used: bool) -> Result<(Recovered, [u64; STATUSES], bool), Refused> {
+/// Where the journal ends, the index's counts and sums, and whether it was made anew.
+type Level = (Recovered, [u64; STATUSES], Totals, bool);
+
+fn level(index: &Index, medium: &Medium, used: bool) -> Result<Level, Refused> {
     let in_doubt = |error: IndexError| Refused::Index(error.to_string());
     failpoint!("index.opened");
     let applied = index.applied().map_err(in_doubt)?;
@@ -203,7 +209,11 @@ fn level(index: &Index, medium: &Medium, used: bool) -> Result<(Recovered, [u64;
     })?;
     replay.end().map_err(Refused::Index)?;
     let counts = index.counts().map_err(in_doubt)?;
-    Ok((recovered, counts, applied.is_none()))
+    let totals = index.totals().map_err(in_doubt)?;
+    if !totals.agree(&counts) {
+        return Err(Refused::Index("its sales do not add up".into()));
+    }
+    Ok((recovered, counts, totals, applied.is_none()))
 }
 
 /// Folds journal lines into sled.

@@ -3,84 +3,15 @@
 // widths, light and dark, for whoever looks.
 //
 //   node pages.mjs <auditshield binary> [folder for the pictures]
-import { mkdirSync, readFileSync } from "node:fs";
-import { createRequire } from "node:module";
+import { mkdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import assert from "node:assert/strict";
-import { HtmlValidate } from "html-validate";
-import { fits, mailed, onStage, order, pay, root } from "./demo.mjs";
+import { checker } from "./checks.mjs";
+import { mailed, onStage, order, pay, root } from "./demo.mjs";
 
 const pictures = resolve(process.argv[3] ?? join(root, "target/pages"));
-const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const PAGE_BYTES_MAX = 14_000;
-const WIDTHS = [360, 1280];
-const SCHEMES = ["light", "dark"];
-const validator = new HtmlValidate({
-  extends: ["html-validate:standard"],
-  rules: {
-    // Ours to choose: templates break lines where they read well, and void elements are written as in HTML.
-    "no-trailing-whitespace": "off", "void-style": ["error", { style: "omit" }], "long-title": "off",
-    "require-sri": "off", "no-inline-style": "error",
-  },
-});
-
-/** axe-core, all rules; run on the page as it stands. */
-async function accessible(page, name) {
-  // The page's own policy lets nothing in, so the rules come in beside it.
-  const found = await page.evaluate(async (source) => {
-    new Function(source).call(window);
-    const { violations } = await window.axe.run();
-    return violations.map((one) => `${one.id}: ${one.nodes.map((node) => node.html).join(" | ")}`);
-  }, axe);
-  assert.deepEqual(found, [], `${name}: axe-core`);
-}
-
-/** Loads the page anew, without cache: the answer, and the bytes of each part as they came over the wire. */
-async function weighed(page) {
-  const devtools = await page.context().newCDPSession(page);
-  await devtools.send("Network.enable");
-  await devtools.send("Network.setCacheDisabled", { cacheDisabled: true });
-  const parts = new Map();
-  const awaited = new Set();
-  devtools.on("Network.requestWillBeSent", ({ requestId, request }) => {
-    // The live status is not part of the page: it comes after it, for as long as somebody looks.
-    if (!request.url.includes("/payment/status/")) awaited.add(requestId);
-  });
-  devtools.on("Network.loadingFinished", ({ requestId, encodedDataLength }) => {
-    if (awaited.delete(requestId)) parts.set(requestId, encodedDataLength);
-  });
-  const answer = await page.reload({ waitUntil: "load" });
-  for (let tries = 0; awaited.size > 0; tries += 1) {
-    assert.ok(tries < 200, `${page.url()}: a part did not come`);
-    await page.evaluate(() => new Promise((done) => setTimeout(done, 20)));
-  }
-  await devtools.detach();
-  return { answer, parts: [...parts.values()] };
-}
-
-/** Checks one page; `name` names its pictures. */
-async function check(page, name, status = 200) {
-  const { answer, parts } = await weighed(page);
-  assert.equal(answer.status(), status, name);
-  const report = await validator.validateString(await answer.text());
-  const messages = report.results.flatMap((one) => one.messages.map((line) => `${line.line}: ${line.ruleId} ${line.message}`));
-  assert.deepEqual(messages, [], `${name}: HTML`);
-  const bytes = parts.reduce((sum, one) => sum + one, 0);
-  assert.ok(parts.length > 1 && bytes > 2_000, `${name}: nothing was weighed`);
-  assert.ok(bytes < PAGE_BYTES_MAX, `${name}: ${bytes} bytes: ${parts}`);
-  for (const width of WIDTHS) {
-    for (const colorScheme of SCHEMES) {
-      await page.setViewportSize({ width, height: width === 360 ? 640 : 800 });
-      await page.emulateMedia({ colorScheme });
-      await fits(page);
-      await accessible(page, `${name} ${width} ${colorScheme}`);
-      await page.screenshot({ path: join(pictures, `${name}-${width}-${colorScheme}.png`), fullPage: true, animations: "disabled" });
-    }
-  }
-  await page.setViewportSize({ width: 360, height: 640 });
-  await page.emulateMedia({ colorScheme: "light" });
-  console.log(`tests/browser: ${name}: ${bytes} bytes in ${parts.length} parts`);
-}
+const check = checker(pictures, PAGE_BYTES_MAX);
 
 /** "Acheter" on the first screen of the smallest telephone. */
 async function aboveTheFold(page) {

@@ -1,0 +1,78 @@
+// What is asked of every page, the buyer's and the merchant's: axe-core finds nothing, the HTML is valid, the page with all
+// it loads is light, nothing is wider than the screen. Takes a picture of it at two widths, light and dark.
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import assert from "node:assert/strict";
+import { HtmlValidate } from "html-validate";
+import { fits } from "./demo.mjs";
+
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const WIDTHS = [360, 1280];
+const SCHEMES = ["light", "dark"];
+const validator = new HtmlValidate({
+  extends: ["html-validate:standard"],
+  rules: {
+    // Ours to choose: templates break lines where they read well, and void elements are written as in HTML.
+    "no-trailing-whitespace": "off", "void-style": ["error", { style: "omit" }], "long-title": "off",
+    "require-sri": "off", "no-inline-style": "error",
+  },
+});
+
+/** axe-core, all rules; run on the page as it stands. */
+async function accessible(page, name) {
+  // The page's own policy lets nothing in, so the rules come in beside it.
+  const found = await page.evaluate(async (source) => {
+    new Function(source).call(window);
+    const { violations } = await window.axe.run();
+    return violations.map((one) => `${one.id}: ${one.nodes.map((node) => node.html).join(" | ")}`);
+  }, axe);
+  assert.deepEqual(found, [], `${name}: axe-core`);
+}
+
+/** Loads the page anew, without cache: the answer, and the bytes of each part as they came over the wire. */
+async function weighed(page) {
+  const devtools = await page.context().newCDPSession(page);
+  await devtools.send("Network.enable");
+  await devtools.send("Network.setCacheDisabled", { cacheDisabled: true });
+  const parts = new Map();
+  const awaited = new Set();
+  devtools.on("Network.requestWillBeSent", ({ requestId, request }) => {
+    // The live status is not part of the page: it comes after it, for as long as somebody looks.
+    if (!request.url.includes("/payment/status/")) awaited.add(requestId);
+  });
+  devtools.on("Network.loadingFinished", ({ requestId, encodedDataLength }) => {
+    if (awaited.delete(requestId)) parts.set(requestId, encodedDataLength);
+  });
+  const answer = await page.reload({ waitUntil: "load" });
+  for (let tries = 0; awaited.size > 0; tries += 1) {
+    assert.ok(tries < 200, `${page.url()}: a part did not come`);
+    await page.evaluate(() => new Promise((done) => setTimeout(done, 20)));
+  }
+  await devtools.detach();
+  return { answer, parts: [...parts.values()] };
+}
+
+/** A check for one page; `name` names its pictures, `status` is what its answer must be. */
+export const checker = (pictures, bytesMax) => async (page, name, status = 200) => {
+  const { answer, parts } = await weighed(page);
+  assert.equal(answer.status(), status, name);
+  const report = await validator.validateString(await answer.text());
+  const messages = report.results.flatMap((one) => one.messages.map((line) => `${line.line}: ${line.ruleId} ${line.message}`));
+  assert.deepEqual(messages, [], `${name}: HTML`);
+  const bytes = parts.reduce((sum, one) => sum + one, 0);
+  assert.ok(parts.length > 1 && bytes > 2_000, `${name}: nothing was weighed`);
+  assert.ok(bytes < bytesMax, `${name}: ${bytes} bytes: ${parts}`);
+  for (const width of WIDTHS) {
+    for (const colorScheme of SCHEMES) {
+      await page.setViewportSize({ width, height: width === 360 ? 640 : 800 });
+      await page.emulateMedia({ colorScheme });
+      await fits(page);
+      await accessible(page, `${name} ${width} ${colorScheme}`);
+      await page.screenshot({ path: join(pictures, `${name}-${width}-${colorScheme}.png`), fullPage: true, animations: "disabled" });
+    }
+  }
+  await page.setViewportSize({ width: 360, height: 640 });
+  await page.emulateMedia({ colorScheme: "light" });
+  console.log(`tests/browser: ${name}: ${bytes} bytes in ${parts.length} parts`);
+};
