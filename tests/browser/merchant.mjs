@@ -12,6 +12,9 @@ import { fits, mailed, onStage, order, pay, refuseMails, root } from "./demo.mjs
 const pictures = resolve(process.argv[3] ?? join(root, "target/pages"));
 // A list of fifty orders, over the merchant's own line: more than a buyer's page, and still little.
 const PAGE_BYTES_MAX = 30_000;
+// One page of the list, and more than that.
+const PAGE_ORDERS = 50;
+const MANY_ORDERS = 55;
 const check = checker(pictures, PAGE_BYTES_MAX);
 const shown = (page, state) => page.locator(`#status [data-for=${state}]`).waitFor({ state: "visible" });
 
@@ -65,8 +68,8 @@ async function day(page, demo, visit, set, suffix) {
   const address = `awa.${suffix}@example.com`;
   const id = await sold(buyer, demo, address);
   await set({ accepted_amount: "100" });
-  const strange = await sold(buyer, demo, `moins.${suffix}@example.com`, "WAITING");
-  const refused = await sold(buyer, demo, `rendu.${suffix}@example.com`, "WAITING");
+  const strange = await sold(buyer, demo, `moins.${suffix}@example.com`, "REVIEW");
+  const refused = await sold(buyer, demo, `rendu.${suffix}@example.com`, "REVIEW");
   await set({ accepted_amount: null });
 
   await enter(page, demo, `orders/${id}/`);
@@ -119,6 +122,16 @@ async function byKeyboard(page, demo, visit) {
   await buyer.context().close();
 }
 
+/** So many orders that nobody pays. */
+async function manyOrders(page, { shop }, count) {
+  for (let number = 0; number < count; number += 1) {
+    const answer = await page.request.post(`${shop}buy/audit-kit/standard/`, {
+      data: { email: `acheteur.${number}.d.une.adresse.assez.longue@example.com` }, headers: { accept: "application/json" },
+    });
+    assert.equal(answer.status(), 201, await answer.text());
+  }
+}
+
 /** Every page in every state, looked at. */
 async function pages(page, demo, visit, set) {
   const buyer = await visit();
@@ -132,7 +145,7 @@ async function pages(page, demo, visit, set) {
   await refuseMails(page, demo, true);
   const stalled = await sold(buyer, demo, "inconnu@example.com", "PAID");
   await set({ accepted_amount: "100" });
-  const review = await sold(buyer, demo, "moins@example.com", "WAITING");
+  const review = await sold(buyer, demo, "moins@example.com", "REVIEW");
   await set({ accepted_amount: null });
   await page.goto(`${demo.admin}orders/${stalled}/`);
   for (let tries = 0; !/refusé/.test(await page.locator("dl").innerText()); tries += 1) {
@@ -157,6 +170,17 @@ async function pages(page, demo, visit, set) {
   }
   await page.goto(`${demo.admin}orders/`);
   await check(page, "admin-commandes");
+  await manyOrders(page, demo, MANY_ORDERS);
+  await page.goto(`${demo.admin}orders/?status=PENDING`);
+  assert.equal(await page.locator("table.orders tbody tr").count(), PAGE_ORDERS);
+  await check(page, "admin-commandes-pleine");
+  const seen = new Set(await page.locator("table.orders code").allInnerTexts());
+  await page.click("text=Page suivante");
+  await page.waitForURL(/cursor=/);
+  const rest = await page.locator("table.orders code").allInnerTexts();
+  rest.forEach((id) => assert.ok(!seen.has(id), `${id} stands on both pages`));
+  assert.equal(seen.size + rest.length, MANY_ORDERS);
+  await check(page, "admin-commandes-suite");
   await page.goto(`${demo.admin}orders/?status=PAID&since=2020-01-01&until=2020-01-02`);
   await check(page, "admin-commandes-vide");
   await page.goto(`${demo.admin}nulle-part/`);

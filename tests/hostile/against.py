@@ -38,6 +38,11 @@ include-operation-id = [
 ]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "3xx", 403, 404]
 
+# What a form must hold depends on the act in its address: a reason, an e-mail. A document cannot say so.
+[[operations]]
+include-operation-id = ["act", "actFromPage"]
+checks.positive_data_acceptance.expected-statuses = ["2xx", "3xx", 400, 404, 409]
+
 [[operations]]
 include-operation-id = ["buyPreflight", "paymentStatusPreflight"]
 parameters = {{ "header.Origin" = "https://shop.example" }}

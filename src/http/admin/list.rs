@@ -19,8 +19,8 @@ use crate::http::call::Call;
 
 /// Orders on one page.
 pub(super) const PAGE_ORDERS: usize = 50;
-/// Longest text that is looked for, in bytes: an address is not longer.
-const SOUGHT_BYTES_MAX: usize = 254;
+/// Longest text that is looked for, in characters: an address is not longer.
+const SOUGHT_CHARS_MAX: usize = 254;
 /// Hexadecimal digits of a handle.
 const HANDLE_DIGITS: usize = 16;
 
@@ -104,7 +104,7 @@ pub(super) async fn search(office: &Office, call: &mut Call, desk: &Desk) -> Res
     desk.genuine(&fields)?;
     let filter = Filter::of(&fields)?;
     let q = fields.get("q").unwrap_or_default().trim();
-    if q.len() > SOUGHT_BYTES_MAX {
+    if q.chars().count() > SOUGHT_CHARS_MAX {
         return Err(Problem::field("q", "Ce texte est trop long.", "This text is too long."));
     }
     if let Ok(id) = OrderId::parse(&q.to_ascii_uppercase())

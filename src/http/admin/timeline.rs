@@ -229,3 +229,78 @@ fn tone(event: &Event) -> &'static str {
         | Event::Note { .. } => "",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use warp::http::header::COOKIE;
+    use warp::http::{HeaderMap, HeaderValue, Method};
+
+    use super::*;
+    use crate::domain::event::Stored;
+    use crate::domain::values::{OrderId, Timestamp};
+    use crate::http::call::Call;
+
+    fn desk(lang: &'static str) -> Desk {
+        let mut headers = HeaderMap::new();
+        headers.insert(COOKIE, HeaderValue::from_static(lang));
+        Desk::outside(&Call::of(Method::GET, headers))
+    }
+
+    /// The golden journal has every kind of event.
+    fn golden() -> Vec<Line> {
+        let text = include_str!("../../../tests/golden/v1/journal.jsonl");
+        let event = |stored: &serde_json::Value| {
+            serde_json::from_value::<Stored>(stored.clone()).map(|stored| stored.event).unwrap()
+        };
+        let line = |(seq, text): (usize, &str)| {
+            let line: serde_json::Value = serde_json::from_str(text).unwrap();
+            let events = line["events"].as_array().unwrap().iter().map(event).collect();
+            Line { seq: seq as u64, at: Timestamp::from_millis(0), version: 1, events }
+        };
+        text.lines().enumerate().map(line).collect()
+    }
+
+    #[test]
+    fn every_event_is_told_in_both_languages() {
+        let lines = golden();
+        let id = OrderId::new(Timestamp::from_millis(0), 7);
+        let payment = Payment::evolve(None, id, &lines[0].events, lines[0].at).unwrap();
+        let (french, english) =
+            (of(&desk("lang=fr"), &payment, &lines), of(&desk("lang=en"), &payment, &lines));
+        let kinds: BTreeSet<&str> = french.iter().map(|moment| moment.kind).collect();
+        assert_eq!(kinds.len(), 16, "{kinds:?}");
+        for (fr, en) in french.iter().zip(&english) {
+            assert!(
+                fr.words.ends_with(['.', '»']) && en.words.ends_with(['.', '”']),
+                "{}: {}",
+                fr.kind,
+                fr.words
+            );
+            assert!(fr.words == "Note." || fr.words != en.words, "{}: {}", fr.kind, fr.words);
+            let raw: serde_json::Value = serde_json::from_str(&fr.raw).unwrap();
+            assert!(raw.is_object() && raw.get("payment_token").is_none(), "{}", fr.raw);
+        }
+    }
+
+    #[test]
+    fn a_story_names_codes_amounts_and_people() {
+        let lines = golden();
+        let id = OrderId::new(Timestamp::from_millis(0), 7);
+        let payment = Payment::evolve(None, id, &lines[0].events, lines[0].at).unwrap();
+        let told = of(&desk("lang=fr"), &payment, &lines);
+        let check = |kind: &str, words: &str, by: &str| {
+            let plain = |text: &str| text.replace(['\u{202f}', '\u{a0}'], " ");
+            let found = told.iter().any(|one| one.kind == kind && plain(&one.words) == words && one.by == by);
+            assert!(found, "{kind}: {words} ({by})");
+        };
+        check("CREATED", "Commande passée : audit-kit · standard, 15 000 FCFA.", "");
+        check("PAID", "Payée (Orange Money) : montant et monnaie vérifiés, lien créé.", "");
+        check("FAILED", "Paiement refusé, code 627. L’acheteur lit : « Le paiement a été annulé. »", "");
+        check("REVIEW", "À décider : payé 100 FCFA au lieu de 15 000 FCFA.", "");
+        check("REVOKED", "Lien désactivé.", "Koffi : « forwarded »");
+        check("NOTE", "E-mail demandé de nouveau.", "admin : « lost the mail »");
+        check("MAIL_FAILED", "E-mail refusé pour de bon (451 4.7.1) : à vous de voir.", "");
+    }
+}

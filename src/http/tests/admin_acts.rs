@@ -118,20 +118,19 @@ async fn insist(stage: &Stage, desk: &Desk, order: OrderId, act: &str, more: &[(
 async fn acts_are_journaled_with_who_and_why() {
     let stage = stage().await;
     let desk = stage.desk("Awa Koné").await;
-    let email = [("email", "awa@gmail.com")];
-    let none: &[(&str, &str)] = &[];
-    let cases: [(&str, &str, &[(&str, &str)], &str); 7] = [
-        ("REVIEW", "approve", none, "PAID"),
-        ("REVIEW", "reject", none, "FAILED"),
-        ("PAID", "resend", none, "NOTE"),
-        ("PAID", "revoke", none, "REVOKED"),
-        ("PAID", "refund", none, "REFUNDED"),
-        ("PAID", "address", &email, "NOTE"),
-        ("PENDING", "address", &email, "NOTE"),
+    let cases = [
+        ("REVIEW", "approve", "PAID"),
+        ("REVIEW", "reject", "FAILED"),
+        ("PAID", "resend", "NOTE"),
+        ("PAID", "revoke", "REVOKED"),
+        ("PAID", "refund", "REFUNDED"),
+        ("PAID", "address", "NOTE"),
+        ("PENDING", "address", "NOTE"),
     ];
-    for (status, act, more, kind) in cases {
+    for (status, act, kind) in cases {
         let order = stage.with_status(status).await;
-        insist(&stage, &desk, order, act, more).await;
+        // Only the correction of an address reads one.
+        insist(&stage, &desk, order, act, &[("email", "awa@gmail.com")]).await;
         let want = (kind, "Awa Koné".to_owned(), "téléphone".to_owned());
         assert_eq!(stage.signed(order), [want], "{status}: {act}");
     }
