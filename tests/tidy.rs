@@ -46,7 +46,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("adapters", &["ports", "domain", "config", "telemetry"]),
     ("simulator", &["adapters::cinetpay::signature", "domain"]),
     ("ports", &["domain"]),
-    ("telemetry", &["config"]),
+    ("telemetry", &["config", "ledger"]),
     ("config", &["domain"]),
     ("domain", &[]),
     ("failpoint", &[]),
