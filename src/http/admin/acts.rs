@@ -296,7 +296,10 @@ fn asked(
         desk: desk.at("orders"),
     };
     let answer = answer::page(StatusCode::OK, &page);
-    Ok(problem.map_or_else(|| answer::page(StatusCode::OK, &page), |problem| problem.finish(answer)))
+    Ok(match problem {
+        Some(problem) => problem.finish(answer),
+        None => answer,
+    })
 }
 
 fn known(name: &str) -> bool {

@@ -15,7 +15,7 @@ use crate::telemetry::gauge;
 /// Orders named under one heading.
 const NAMED_MAX: usize = 5;
 /// Orders looked at for mails that are owed, those due soonest: a mail that is owed is tried again within the hour.
-const OWED_ORDERS_MAX: usize = 500;
+const OWED_ORDERS_MAX: usize = 1000;
 const OWED_AHEAD_SECONDS: u64 = 2 * 3600;
 /// A mail that is owed this long is no longer a matter of moments.
 const OWED_SECONDS: u64 = 15 * 60;

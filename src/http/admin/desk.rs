@@ -45,11 +45,11 @@ impl Desk {
             Badge::Cookie(session) => Some(session),
             Badge::Bearer => None,
         };
-        Self { frame: Frame::of(call), session, inside: true, here: "" }
+        Self { frame: framed(call), session, inside: true, here: "" }
     }
     /// Of who stands at the door.
     pub(super) fn outside(call: &Call) -> Self {
-        Self { frame: Frame::of(call), session: None, inside: false, here: "" }
+        Self { frame: framed(call), session: None, inside: false, here: "" }
     }
     /// The same at this place of the menu.
     pub(super) fn at(&self, here: &'static str) -> Self {
@@ -108,6 +108,11 @@ impl Desk {
             Notice { heading: self.say(fr, en), text: problem.text(self.lang()), desk: self.clone() };
         own(problem.finish(answer::page(problem.status, &notice)))
     }
+}
+
+/// Every form here is answered at an address that can be looked at too: the switch stays there.
+fn framed(call: &Call) -> Frame {
+    Frame::of(call).switching("?".to_owned())
 }
 
 /// A form's fields.
