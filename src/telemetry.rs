@@ -211,6 +211,11 @@ fn describe() {
     metrics::gauge!("auditshield_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }
 
+/// The value of a gauge without labels, in Prometheus' text format.
+pub fn gauge(text: &str, name: &str) -> Option<f64> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -226,6 +231,14 @@ mod tests {
             assert_eq!(name.ends_with("_total"), *kind == Kind::Counter, "{name}");
             assert!(*kind != Kind::Seconds || name.ends_with("_seconds"), "{name}");
         }
+    }
+
+    #[test]
+    fn a_gauge_is_found_by_its_whole_name() {
+        let text =
+            "auditshield_paid_unheard_not 9\n# auditshield_paid_unheard 8\nauditshield_paid_unheard 4\n";
+        assert_eq!(gauge(text, "auditshield_paid_unheard"), Some(4.0));
+        assert_eq!(gauge("", "auditshield_paid_unheard"), None);
     }
 
     #[test]

@@ -25,7 +25,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("doctor", &["adapters", "config", "domain", "ledger", "ports"]),
+    ("doctor", &["adapters", "config", "domain", "ledger", "ports", "telemetry"]),
     ("app", &["http", "actors", "ledger", "adapters", "ports", "domain", "simulator", "config", "telemetry"]),
     (
         "http",
@@ -47,7 +47,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("adapters", &["ports", "domain", "config", "telemetry"]),
     ("simulator", &["adapters::cinetpay::signature", "domain"]),
     ("ports", &["domain"]),
-    ("telemetry", &["config"]),
+    ("telemetry", &["config", "ledger"]),
     ("config", &["domain"]),
     ("domain", &[]),
     ("failpoint", &[]),

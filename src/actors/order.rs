@@ -235,6 +235,7 @@ impl State {
                     | Input::Retry
                     | Input::SendAgain
                     | Input::Readdress(_)
+                    | Input::Correct(..)
                     | Input::Download { .. }
                     | Input::Approve(_)
                     | Input::Reject(_)

@@ -5,7 +5,7 @@ mod papers;
 use std::time::Duration;
 
 use reqwest::{Client, RequestBuilder, StatusCode};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::config::{Admin, Secret};
 use crate::domain::values::OrderId;
@@ -72,23 +72,13 @@ impl AdminApi {
         Ok(Self { http, base, token: admin.token.clone() })
     }
 
-    /// One page of orders, newest first.
+    /// One page of orders, newest first: those that the filters, by their names in the query, let through.
     ///
     /// # Errors
     /// See [`ApiError`].
-    pub async fn list(
-        &self,
-        status: Option<&str>,
-        q: Option<&str>,
-        cursor: Option<&str>,
-    ) -> Result<Value, ApiError> {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        for (key, value) in [("status", status), ("q", q), ("cursor", cursor)] {
-            if let Some(value) = value {
-                query.append_pair(key, value);
-            }
-        }
-        self.answer(self.http.get(format!("{}/api/orders?{}", self.base, query.finish()))).await
+    pub async fn list(&self, filters: &[(&str, &str)]) -> Result<Value, ApiError> {
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(filters).finish();
+        self.answer(self.http.get(format!("{}/api/orders?{query}", self.base))).await
     }
 
     /// One order with its history.
@@ -99,13 +89,14 @@ impl AdminApi {
         self.answer(self.http.get(format!("{}/api/orders/{id}", self.base))).await
     }
 
-    /// Has something done to an order: verify, resend, approve, reject, refund or revoke.
+    /// Has something done to an order: verify, resend, address, approve, reject, refund or revoke; `wish` has the members
+    /// `by`, `note` and `email`, as far as they are wanted.
     ///
     /// # Errors
     /// See [`ApiError`].
-    pub async fn act(&self, id: OrderId, verb: &str, note: &str) -> Result<Value, ApiError> {
+    pub async fn act(&self, id: OrderId, verb: &str, wish: &Value) -> Result<Value, ApiError> {
         let request = self.http.post(format!("{}/api/orders/{id}/{verb}", self.base));
-        self.answer(request.json(&json!({ "note": note }))).await
+        self.answer(request.json(wish)).await
     }
 
     async fn answer(&self, request: RequestBuilder) -> Result<Value, ApiError> {

@@ -2,7 +2,7 @@
 //! own actor stays the only one that writes.
 
 use clap::Subcommand;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Failure, Source, output, papers, refuse, runtime};
 use crate::adapters::admin_api::{AdminApi, ApiError};
@@ -14,12 +14,14 @@ use crate::domain::values::OrderId;
 #[command(after_help = "Exemples / Examples:
   auditshield orders list --status REVIEW
   auditshield orders list --q awa@example.ci --json
+  auditshield orders list --since 2026-11-01 --until 2026-11-30 --status PAID
   auditshield orders show 01KA3M5W6K8Y2Q4Z7X9B1C3D5E
   auditshield orders export --from 2026-11-01 --to 2026-11-30 --output novembre.csv
   auditshield orders settle releve-cinetpay.csv
   auditshield orders dossier 01KA3M5W6K8Y2Q4Z7X9B1C3D5E
   auditshield orders proof 01KA3M5W6K8Y2Q4Z7X9B1C3D5E --output preuve.json
-  auditshield orders refund 01KA3M5W6K8Y2Q4Z7X9B1C3D5E --note \"remboursé par Orange Money\"")]
+  auditshield orders refund 01KA3M5W6K8Y2Q4Z7X9B1C3D5E --note \"remboursé par Orange Money\"
+  auditshield orders address 01KA3M5W6K8Y2Q4Z7X9B1C3D5E awa@gmail.com --note \"faute de frappe, client au téléphone\"")]
 pub(super) struct OrdersArgs {
     #[command(subcommand)]
     command: About,
@@ -47,15 +49,17 @@ enum OrdersCommand {
     Show(One),
     /// Demande à CinetPay maintenant · Asks CinetPay now
     Verify(One),
-    /// Renvoie le courriel · Sends the mail again
-    Resend(Decided),
-    /// REVIEW → PAID
+    /// Renvoie l'e-mail · Sends the mail again
+    Resend(Resent),
+    /// Corrige l'adresse e-mail ; l'ancien lien ne marche plus · Corrects the e-mail address; the old link dies
+    Address(Addressed),
+    /// Approuve un paiement à décider : REVIEW → PAID · Approves a payment
     Approve(Decided),
-    /// REVIEW → FAILED
+    /// Rejette un paiement à décider : REVIEW → FAILED · Rejects a payment
     Reject(Decided),
-    /// Note un remboursement, retire le lien · Records a refund, withdraws the link
+    /// Note un remboursement, désactive le lien · Records a refund, withdraws the link
     Refund(Decided),
-    /// Retire le lien · Withdraws the link
+    /// Désactive le lien · Withdraws the link
     Revoke(Decided),
 }
 
@@ -64,9 +68,18 @@ struct ListArgs {
     /// CREATED, PENDING, PAID, FAILED, REVIEW, EXPIRED, REFUNDED
     #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(Status::NAMES), ignore_case = true)]
     status: Option<String>,
-    /// Numéro ou adresse électronique · Order id or e-mail address
+    /// Numéro de commande, e-mail ou transaction · Order id, e-mail address or transaction
     #[arg(long, short)]
     q: Option<String>,
+    /// Du jour, UTC · From this day on, UTC
+    #[arg(long, value_name = "2026-11-01")]
+    since: Option<String>,
+    /// Jusqu'au jour compris, UTC · To the end of this day, UTC
+    #[arg(long, value_name = "2026-11-30")]
+    until: Option<String>,
+    /// Payées, e-mail refusé pour de bon · Paid, mail refused for good
+    #[arg(long)]
+    stalled: bool,
     /// La suite d'une liste · Goes on after a list's end
     #[arg(long)]
     cursor: Option<String>,
@@ -79,13 +92,47 @@ struct One {
     id: OrderId,
 }
 
+/// An act that changes money or access: somebody says why.
 #[derive(clap::Args)]
 struct Decided {
     #[command(flatten)]
     one: One,
     /// Motif, conservé dans le journal ; rien de personnel · Reason, kept in the journal; nothing personal
+    #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    note: String,
+    #[command(flatten)]
+    signed: Signed,
+}
+
+#[derive(clap::Args)]
+struct Resent {
+    #[command(flatten)]
+    one: One,
+    /// Motif, conservé dans le journal ; rien de personnel · Reason, kept in the journal; nothing personal
     #[arg(long, default_value = "")]
     note: String,
+    #[command(flatten)]
+    signed: Signed,
+}
+
+#[derive(clap::Args)]
+struct Addressed {
+    #[command(flatten)]
+    one: One,
+    /// La bonne adresse · The right address
+    email: String,
+    /// Motif, conservé dans le journal ; rien de personnel · Reason, kept in the journal; nothing personal
+    #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    note: String,
+    #[command(flatten)]
+    signed: Signed,
+}
+
+#[derive(clap::Args)]
+struct Signed {
+    /// Votre nom dans le journal · Your name in the journal
+    #[arg(long, default_value = "admin")]
+    by: String,
 }
 
 pub(super) fn order_id(text: &str) -> Result<OrderId, String> {
@@ -111,21 +158,37 @@ pub(super) fn run(args: OrdersArgs) -> Result<(), Failure> {
 }
 
 async fn ask(api: &AdminApi, command: &OrdersCommand) -> Result<Value, ApiError> {
-    let decide = |decided: &Decided, verb: &'static str| (decided.one.id, verb, decided.note.clone());
-    let (id, verb, note) = match command {
-        OrdersCommand::List(list) => {
-            let status = list.status.as_ref().map(|status| status.to_ascii_uppercase());
-            return api.list(status.as_deref(), list.q.as_deref(), list.cursor.as_deref()).await;
-        }
+    let decide = |decided: &Decided, verb: &'static str| {
+        (decided.one.id, verb, json!({"note": decided.note, "by": decided.signed.by}))
+    };
+    let (id, verb, wish) = match command {
+        OrdersCommand::List(list) => return api.list(&filters(list)).await,
         OrdersCommand::Show(one) => return api.show(one.id).await,
-        OrdersCommand::Verify(one) => (one.id, "verify", String::new()),
-        OrdersCommand::Resend(decided) => decide(decided, "resend"),
+        OrdersCommand::Verify(one) => (one.id, "verify", json!({})),
+        OrdersCommand::Resend(resent) => {
+            (resent.one.id, "resend", json!({"note": resent.note, "by": resent.signed.by}))
+        }
+        OrdersCommand::Address(to) => {
+            (to.one.id, "address", json!({"email": to.email, "note": to.note, "by": to.signed.by}))
+        }
         OrdersCommand::Approve(decided) => decide(decided, "approve"),
         OrdersCommand::Reject(decided) => decide(decided, "reject"),
         OrdersCommand::Refund(decided) => decide(decided, "refund"),
         OrdersCommand::Revoke(decided) => decide(decided, "revoke"),
     };
-    api.act(id, verb, &note).await
+    api.act(id, verb, &wish).await
+}
+
+fn filters(list: &ListArgs) -> Vec<(&'static str, &str)> {
+    let texts = [
+        ("status", list.status.as_deref()),
+        ("q", list.q.as_deref()),
+        ("since", list.since.as_deref()),
+        ("until", list.until.as_deref()),
+        ("cursor", list.cursor.as_deref()),
+        ("mail", list.stalled.then_some("stalled")),
+    ];
+    texts.into_iter().filter_map(|(name, text)| Some((name, text?))).collect()
 }
 
 pub(super) fn complain(fault: &ApiError) -> Failure {

@@ -29,6 +29,12 @@ fn usage() {
     check("auditshield orders show 01KA3M5W6K8Y2Q4Z7X9B1C3D5E --json", true);
     check("auditshield orders show 01ka3m5w6k8y2q4z7x9b1c3d5e", false);
     check("auditshield orders refund 01KA3M5W6K8Y2Q4Z7X9B1C3D5E --note x", true);
+    check("auditshield orders refund 01KA3M5W6K8Y2Q4Z7X9B1C3D5E", false);
+    check("auditshield orders approve 01KA3M5W6K8Y2Q4Z7X9B1C3D5E --note=", false);
+    check("auditshield orders resend 01KA3M5W6K8Y2Q4Z7X9B1C3D5E", true);
+    check("auditshield orders address 01KA3M5W6K8Y2Q4Z7X9B1C3D5E awa@example.ci --note x --by Awa", true);
+    check("auditshield orders address 01KA3M5W6K8Y2Q4Z7X9B1C3D5E --note x", false);
+    check("auditshield orders list --since 2026-11-01 --until 2026-11-30 --stalled", true);
     check("auditshield orders refund", false);
     check("auditshield orders export --from 2026-11-01 --to 2026-11-30 --format jsonl --by created_at", true);
     check("auditshield orders export --from 2026-11-01", false);

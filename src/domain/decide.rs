@@ -60,6 +60,7 @@ pub fn decide(policy: &Policy, payment: Option<&Payment>, input: &Input, now: Ti
         Input::Retry => wishes::retry(policy, payment, now),
         Input::SendAgain => wishes::send_again(policy, payment, now),
         Input::Readdress(email) => wishes::readdress(policy, payment, email, now),
+        Input::Correct(email, by) => wishes::correct(policy, payment, email, by, now),
         Input::Notify(notice) => Ok(notified(payment, notice)),
         Input::Download { link } => downloaded(payment, *link, now),
         Input::Resend(by) => resend(policy, payment, by, now),

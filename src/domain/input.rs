@@ -25,6 +25,8 @@ pub enum Input {
     SendAgain,
     /// The buyer corrects the address that the mail goes to.
     Readdress(Email),
+    /// A person corrects the address that the mail goes to.
+    Correct(Email, Decision),
     /// A person asks CinetPay now. Answered when CinetPay did.
     Verify,
     /// A person has the mail sent again.

@@ -127,6 +127,7 @@ fn input(word: &str) -> Input {
         "retry" => Input::Retry,
         "sendAgain" => Input::SendAgain,
         "readdress" => Input::Readdress(Email::parse("awa@gmail.com").unwrap()),
+        "correct" => Input::Correct(Email::parse("awa@gmail.com").unwrap(), by()),
         "openedAgain" => report(Report::Opened {
             attempt: Attempt::FIRST.next().unwrap(),
             payment_url: "https://pay/2".to_owned(),

@@ -1,4 +1,5 @@
-//! What a buyer may ask of an order that exists: to pay after all, to be sent the mail again, to correct an address.
+//! What a buyer may ask of an order that exists: to pay after all, to be sent the mail again, to correct an address; and
+//! the last of these as a person on the merchant's side may ask it.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use super::schedule::Policy;
 use super::values::{Buyer, Email, Timestamp};
 
 /// The name under which a buyer's wishes stand in the journal.
-const BUYER: &str = "buyer";
+pub const BUYER: &str = "buyer";
 /// Least time between two mails that a buyer asks for, in seconds.
 pub const SEND_AGAIN_SECONDS: u64 = 600;
 /// The number of the link beyond which an address is no longer changed: each change makes a new link.
@@ -67,6 +68,36 @@ pub(super) fn readdress(policy: &Policy, payment: &Payment, email: &Email, now: 
     };
     let buyer = Buyer { email: email.clone(), ..payment.buyer.clone() };
     Ok(note("address", resend, Some(buyer)))
+}
+
+/// A person corrects the address, whatever was downloaded: the file may have gone to a stranger. The old link dies and a
+/// new one goes out, but one that a person withdrew stays so.
+pub(super) fn correct(
+    policy: &Policy,
+    payment: &Payment,
+    email: &Email,
+    by: &Decision,
+    now: Timestamp,
+) -> Events {
+    if payment.buyer.email == *email {
+        return Ok(vec![]);
+    }
+    let resend = match &payment.status {
+        Status::Created(_)
+        | Status::Pending { .. }
+        | Status::Failed { .. }
+        | Status::Review { .. }
+        | Status::Expired { .. } => None,
+        Status::Paid(sale) if sale.link.revoked => None,
+        Status::Paid(sale) => Some(Resend {
+            link: sale.link.number + 1,
+            expires_at: now.plus(policy.link_ttl),
+            keeps_count: false,
+        }),
+        Status::Refunded(_) => return Err(Refusal::Status(payment.status_name())),
+    };
+    let buyer = Buyer { email: email.clone(), ..payment.buyer.clone() };
+    Ok(vec![Event::Note { by: by.clone(), resend, buyer: Some(buyer) }])
 }
 
 fn replaced(policy: &Policy, sale: &Sale, now: Timestamp) -> Result<Resend, Refusal> {

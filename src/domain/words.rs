@@ -37,7 +37,12 @@ const MONTHS_EN: [&str; 12] = [
 
 /// `15 000 FCFA`, `12,50 $`; in English `15,000 FCFA`, `$12.50`.
 pub fn amount(money: Money, lang: Lang) -> String {
-    let decimal = money.decimal();
+    sum(money.amount(), money.currency(), lang)
+}
+
+/// The same for a sum, which may be more than one order can cost, or nothing.
+pub fn sum(units: u64, currency: Currency, lang: Lang) -> String {
+    let decimal = currency.decimal(units);
     let (whole, cents) = decimal.split_once('.').unwrap_or((&decimal, ""));
     let (group, point) = match lang {
         Lang::Fr => (NARROW, ','),
@@ -54,13 +59,13 @@ pub fn amount(money: Money, lang: Lang) -> String {
         text.push(point);
         text.push_str(cents);
     }
-    let unit = match money.currency() {
+    let unit = match currency {
         Currency::Xof | Currency::Xaf => "FCFA",
         Currency::Gnf => "FG",
         Currency::Cdf => "FC",
         Currency::Usd => "$",
     };
-    match (money.currency(), lang) {
+    match (currency, lang) {
         (Currency::Usd, Lang::En) => format!("{unit}{text}"),
         _ => format!("{text}{NARROW}{unit}"),
     }

@@ -157,7 +157,7 @@ impl Problem {
     }
 
     /// What a page says in large letters.
-    fn heading(&self) -> (&'static str, &'static str) {
+    pub(crate) fn heading(&self) -> (&'static str, &'static str) {
         match (self.kind, self.status.as_u16()) {
             ("unknown-product", _) => ("Produit introuvable", "Product not found"),
             ("link-expired", _) => ("Ce lien a expiré", "This link has expired"),

@@ -25,9 +25,10 @@ struct Asset {
     hash: String,
 }
 
-static ASSETS: LazyLock<[Asset; 3]> = LazyLock::new(|| {
+static ASSETS: LazyLock<[Asset; 4]> = LazyLock::new(|| {
     [
         asset("style.css", "text/css; charset=utf-8", include_bytes!("assets/style.css")),
+        asset("admin.css", "text/css; charset=utf-8", include_bytes!("assets/admin.css")),
         asset("status.js", "text/javascript; charset=utf-8", include_bytes!("assets/status.js")),
         asset("icon.svg", "image/svg+xml", include_bytes!("assets/icon.svg")),
     ]

@@ -343,11 +343,14 @@ pub fn admin_routes(deps: &Arc<Deps>) -> BoxedFilter<(Response,)> {
     let office = Arc::new(admin::Office::new(Arc::clone(deps)));
     let meter = Arc::new(meter::Meter::of("admin"));
     call::calls()
-        .then(move |call: Call| {
+        .then(move |mut call: Call| {
             let (office, meter) = (Arc::clone(&office), Arc::clone(&meter));
+            call.merchant = Arc::clone(&office.deps().settings.merchant);
             Box::pin(async move {
                 let since = Instant::now();
-                let answer = admin::route(&office, call).await;
+                let chosen = language::chosen(&call);
+                let mut answer = admin::route(&office, call).await;
+                language::remember(office.deps(), chosen, &mut answer);
                 meter.answered(since, &answer);
                 answer
             })

@@ -234,9 +234,3 @@ pub(crate) struct Landing {
     pub(crate) left: u32,
     pub(crate) until: String,
 }
-
-/// `2026-11-23 09:15 UTC`: for the merchant's tables, where minutes are enough and columns align.
-pub(crate) fn moment(at: crate::domain::values::Timestamp) -> String {
-    let text = at.to_string();
-    format!("{} {} UTC", text.get(..10).unwrap_or_default(), text.get(11..16).unwrap_or_default())
-}

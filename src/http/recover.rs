@@ -82,8 +82,8 @@ async fn paid(deps: &Deps, email: &Email) -> Vec<OrderId> {
     let query = Query {
         status: Some("PAID".to_owned()),
         q: Some(email.expose().to_owned()),
-        cursor: None,
         limit: ORDERS_MAX,
+        ..Query::default()
     };
     let ledger = deps.ledger.clone();
     match tokio::task::spawn_blocking(move || ledger.list(&query)).await {

@@ -29,6 +29,12 @@ struct World {
     /// Payment pages that CinetPay refused, and its code.
     refused: Mutex<HashMap<TransactionId, &'static str>>,
     opened: AtomicU64,
+    /// The amount that CinetPay says was paid; 0 stands for the price.
+    paid_amount: AtomicU64,
+    /// The operator's transaction number and means of payment, in CinetPay's words.
+    operator: Mutex<Option<(String, String)>>,
+    /// Addresses that the mail server refuses for good.
+    unmailable: Mutex<HashSet<String>>,
 }
 
 impl Provider for World {
@@ -46,6 +52,9 @@ impl Provider for World {
     fn check(&self, transaction: TransactionId) -> PortFuture<'_, Verdict> {
         let paid = self.paid.lock().unwrap().contains(&transaction.order);
         let refused = self.refused.lock().unwrap().get(&transaction).copied();
+        let amount = self.paid_amount.load(Ordering::Relaxed);
+        let (number, method) =
+            self.operator.lock().unwrap().clone().unwrap_or_else(|| ("MP1".to_owned(), "OM".to_owned()));
         Box::pin(async move {
             if let Some(code) = refused {
                 return Verdict::Refused { code: code.to_owned() };
@@ -53,18 +62,22 @@ impl Provider for World {
             if !paid {
                 return Verdict::Pending { code: "662".to_owned() };
             }
+            let amount = if amount == 0 { 15_000 } else { amount };
             Verdict::Accepted(Acceptance {
-                claimed: Claimed { amount: Some(15_000), currency: Some(Currency::Xof) },
-                provider_tx_id: Some("MP1".to_owned()),
-                payment_method: Some("OM".to_owned()),
+                claimed: Claimed { amount: Some(amount), currency: Some(Currency::Xof) },
+                provider_tx_id: Some(number),
+                payment_method: Some(method),
             })
         })
     }
 }
 
 impl Mailer for World {
-    fn send(&self, _: Letter) -> PortFuture<'_, Posted> {
-        Box::pin(async { Posted::Accepted })
+    fn send(&self, letter: Letter) -> PortFuture<'_, Posted> {
+        let refused = self.unmailable.lock().unwrap().contains(letter.buyer.email.expose());
+        Box::pin(async move {
+            if refused { Posted::Refused { reason: "550".to_owned() } } else { Posted::Accepted }
+        })
     }
 }
 
@@ -242,6 +255,30 @@ impl Stage {
         assert_eq!(self.deps.load(order).unwrap().unwrap().status_name(), "FAILED");
         order
     }
+    /// An order in this status, CREATED and EXPIRED excepted.
+    async fn with_status(&self, status: &str) -> OrderId {
+        let order = match status {
+            "PENDING" => self.bought().await,
+            "FAILED" => self.refused("627").await,
+            "REVIEW" => {
+                let order = self.bought().await;
+                self.world.paid.lock().unwrap().insert(order);
+                self.world.paid_amount.store(100, Ordering::Relaxed);
+                self.deps.orders.submit(order, crate::domain::input::Input::Verify).await.unwrap();
+                self.world.paid_amount.store(0, Ordering::Relaxed);
+                order
+            }
+            "REFUNDED" => {
+                let order = self.sold().await;
+                let by = crate::domain::event::Decision { by: "admin".into(), note: "x".into() };
+                self.deps.orders.submit(order, crate::domain::input::Input::Refund(by)).await.unwrap();
+                order
+            }
+            _ => self.sold().await,
+        };
+        assert_eq!(self.deps.load(order).unwrap().unwrap().status_name(), status);
+        order
+    }
     async fn notify(&self, body: &str, token: Option<&str>) -> Http<Bytes> {
         let call = post("/payment/callback/").body(body);
         let call = if let Some(token) = token { call.header("x-token", token) } else { call };
@@ -253,6 +290,8 @@ impl Stage {
     }
 }
 
+mod admin_acts;
+mod admin_pages;
 mod admin_side;
 mod buying;
 mod downloading;

@@ -71,6 +71,14 @@ pub(super) struct Order {
     broken: bool,
 }
 
+#[cfg(test)]
+impl Order {
+    /// As the journal would tell it.
+    pub(super) fn of(payment: Payment, lines: Vec<Located>) -> Self {
+        Self { payment: Some(payment), lines, ..Self::default() }
+    }
+}
+
 /// Walks the whole journal, read-only: chain, hashes, order of events, invariants of each order. A daemon may have
 /// the store open meanwhile; if none has, the index is compared too, every key of it. `progress` is told the bytes
 /// looked at so far. Blocks.

@@ -32,7 +32,7 @@ pub use check::{Report, rebuild, verify};
 pub use export::{Exported, export};
 pub use index::IndexError;
 pub use journal::{JournalError, OnFatal};
-pub use query::{PAGE_ORDERS_MAX, Page, Query};
+pub use query::{PAGE_ORDERS_MAX, Page, Query, Sales};
 pub use record::Line;
 
 /// The thread in which the index's store is let go of. It may panic there, at sled's own last sync: expected, handled.
@@ -316,6 +316,18 @@ impl Ledger {
     pub fn counts(&self) -> Counts {
         let Ledger::Embedded(store) = self;
         Counts(store.overlay.lock().counts)
+    }
+
+    /// What was paid on these days (counted since 1970, UTC), oldest first. Answered from memory.
+    pub fn sales(&self, days: &std::ops::RangeInclusive<i64>) -> Vec<Sales> {
+        let Ledger::Embedded(store) = self;
+        query::sales(store, days)
+    }
+
+    /// How many paid orders have a mail that was refused for good. Answered from memory; a [`Query`] lists them.
+    pub fn stalled(&self) -> usize {
+        let Ledger::Embedded(store) = self;
+        store.overlay.lock().totals.stalled().len()
     }
 
     /// When the oldest PENDING order was taken.

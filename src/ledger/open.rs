@@ -17,6 +17,7 @@ use super::index::guard::{Folder, Sled};
 use super::index::indexer::{Indexer, IndexerState};
 use super::index::overlay::Overlay;
 use super::index::receipts::Series;
+use super::index::totals::Totals;
 use super::index::{Change, Index, IndexError, STATUSES};
 use super::journal::{self, Applied, JournalError, Medium, Position, Recovered, Settings, Writer, Written};
 use super::record::{Located, Snapshot, decode_body};
@@ -56,13 +57,13 @@ fn assemble(
 ) -> Result<Embedded, OpenError> {
     let store = &options.folder;
     let was_closed = folder.was_closed();
-    let Opened { index, recovered, counts, series, anew } = open_index(&folder, &medium, store)?;
+    let Opened { index, recovered, counts, series, totals, anew } = open_index(&folder, &medium, store)?;
     let settings = Settings { segment_bytes: options.segment_bytes, on_fatal: Arc::clone(&options.on_fatal) };
     let journal = Arc::new(Writer::start_at(medium.clone(), &recovered, settings, pace.clone())?);
     let overlay = Arc::new(Overlay::default());
     {
         let mut state = overlay.lock();
-        (state.counts, state.series) = (counts, series);
+        (state.counts, state.series, state.totals) = (counts, series, totals);
     }
     let state = Arc::new(IndexerState::default());
     state.applied_seq.store(journal.last_seq(), Ordering::Release);
@@ -122,6 +123,7 @@ pub(super) struct Opened {
     pub(super) recovered: Recovered,
     pub(super) counts: [u64; STATUSES],
     series: Series,
+    pub(super) totals: Totals,
     /// This start made the index: there is nothing of an earlier process in it.
     anew: bool,
 }
@@ -182,12 +184,13 @@ fn attempt(folder: &Folder, medium: &Medium, used: bool) -> Result<Opened, Refus
     });
     let outcome = catch_unwind(AssertUnwindSafe(|| level(&index, medium, used)));
     let panicked = Err(Refused::Index("sled panicked while it was read".into()));
-    let (recovered, counts, series, anew) = outcome.unwrap_or(panicked)?;
-    Ok(Opened { index, recovered, counts, series, anew })
+    let (recovered, counts, series, totals, anew) = outcome.unwrap_or(panicked)?;
+    Ok(Opened { index, recovered, counts, series, totals, anew })
 }
 
-/// What the journal recovered, and what the index says once it is level with it: counts, receipt numbers, made anew.
-type Level = (Recovered, [u64; STATUSES], Series, bool);
+/// What the journal recovered, and what the index says once it is level with it: counts, receipt numbers, sums, whether
+/// it was made anew.
+type Level = (Recovered, [u64; STATUSES], Series, Totals, bool);
 
 fn level(index: &Index, medium: &Medium, used: bool) -> Result<Level, Refused> {
     let in_doubt = |error: IndexError| Refused::Index(error.to_string());
@@ -216,7 +219,11 @@ fn level(index: &Index, medium: &Medium, used: bool) -> Result<Level, Refused> {
     })?;
     let series = replay.end().map_err(Refused::Index)?;
     let counts = index.counts().map_err(in_doubt)?;
-    Ok((recovered, counts, series, applied.is_none()))
+    let totals = index.totals().map_err(in_doubt)?;
+    if !totals.agree(&counts) {
+        return Err(Refused::Index("its sales do not add up".into()));
+    }
+    Ok((recovered, counts, series, totals, applied.is_none()))
 }
 
 /// Folds journal lines into sled.

@@ -1,11 +1,14 @@
 //! Reads that scan: what is due, lists of orders. Overlay and index are merged by order id.
 
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+
 use super::LedgerError;
 use super::embedded::Embedded;
 use super::index::indexer::REQUEST_AGE_MAX;
 use super::index::{Index, IndexError, keys};
 use crate::domain::payment::{Payment, Status};
-use crate::domain::values::{OrderId, Timestamp};
+use crate::domain::values::{Currency, OrderId, Timestamp};
 
 /// Orders on one page at most.
 pub const PAGE_ORDERS_MAX: usize = 200;
@@ -21,6 +24,12 @@ pub struct Query {
     pub status: Option<String>,
     /// The beginning of an order id, a whole e-mail address, or an operator's transaction number.
     pub q: Option<String>,
+    /// Only orders taken at this moment or later.
+    pub since: Option<Timestamp>,
+    /// Only orders taken before this moment.
+    pub until: Option<Timestamp>,
+    /// Only paid orders whose mail was refused for good.
+    pub stalled: bool,
     /// Only orders older than this one: the `next_cursor` of the page before.
     pub cursor: Option<OrderId>,
     /// How many, at most [`PAGE_ORDERS_MAX`].
@@ -34,6 +43,27 @@ pub struct Page {
     pub orders: Vec<Payment>,
     /// Where the next page goes on; None at the end.
     pub next_cursor: Option<OrderId>,
+}
+
+/// What was paid on one day in one currency. Refunds are not taken off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sales {
+    /// The day, counted since 1970, UTC.
+    pub day: i64,
+    /// The currency.
+    pub currency: Currency,
+    /// How many orders were paid.
+    pub orders: u64,
+    /// The sum of their prices, in the currency's smallest units.
+    pub amount: u64,
+}
+
+pub(super) fn sales(store: &Embedded, days: &RangeInclusive<i64>) -> Vec<Sales> {
+    let state = store.overlay.lock();
+    let sales = state.totals.sales(days);
+    sales
+        .map(|(day, currency, sold)| Sales { day, currency, orders: sold.orders, amount: sold.amount })
+        .collect()
 }
 
 pub(super) fn due(
@@ -90,7 +120,7 @@ pub(super) fn find_key(
 
 pub(super) fn list(store: &Embedded, query: &Query) -> Result<Page, LedgerError> {
     let limit = query.limit.clamp(1, PAGE_ORDERS_MAX);
-    let Some(scan) = Scan::of(query) else { return Ok(Page::default()) };
+    let Some(scan) = Scan::of(query, store) else { return Ok(Page::default()) };
     let recent = store.overlay.lock().latest.clone();
     let mut fresh = recent.values().rev().map(|(_, snapshot)| &*snapshot.payment);
     let mut fresh_next = fresh.find(|payment| scan.matches(payment));
@@ -128,6 +158,8 @@ struct Scan {
     by: By,
     low: [u8; 16],
     high: [u8; 16],
+    /// The only orders that may be listed, where a query names them by something that is kept in memory.
+    among: Option<BTreeSet<OrderId>>,
 }
 
 enum By {
@@ -138,7 +170,7 @@ enum By {
 
 impl Scan {
     /// None where nothing can match.
-    fn of(query: &Query) -> Option<Scan> {
+    fn of(query: &Query, store: &Embedded) -> Option<Scan> {
         let status = match &query.status {
             None => None,
             Some(name) => Some(Status::NAMES.iter().position(|known| known == name)?),
@@ -152,14 +184,23 @@ impl Scan {
                 None => by = By::Transaction(q.to_lowercase()),
             },
         }
-        if let Some(cursor) = query.cursor {
-            let below = u128::from_be_bytes(cursor.bytes()).checked_sub(1)?;
+        if let Some(since) = query.since {
+            low = low.max(OrderId::first_of(since).bytes());
+        }
+        for end in [query.cursor, query.until.map(OrderId::first_of)].into_iter().flatten() {
+            let below = u128::from_be_bytes(end.bytes()).checked_sub(1)?;
             high = high.min(below.to_be_bytes());
         }
-        (low <= high).then_some(Scan { status, by, low, high })
+        let among = query.stalled.then(|| store.overlay.lock().totals.stalled().collect());
+        (low <= high).then_some(Scan { status, by, low, high, among })
     }
 
     fn ids(&self, index: &Index) -> Box<dyn Iterator<Item = Result<OrderId, IndexError>>> {
+        if let Some(among) = &self.among {
+            let within = |id: &OrderId| (self.low..=self.high).contains(&id.bytes());
+            let ids: Vec<OrderId> = among.iter().copied().filter(within).collect();
+            return Box::new(ids.into_iter().rev().map(Ok));
+        }
         let prefix = match (&self.by, self.status) {
             (By::Email(address), _) => keys::email(address),
             (By::Transaction(id), _) => keys::transaction(id),
@@ -177,7 +218,8 @@ impl Scan {
             By::Transaction(tx) => keys::provider_tx(payment).is_some_and(|own| own.to_lowercase() == *tx),
         };
         let status = self.status.is_none_or(|place| Status::NAMES[place] == payment.status.name());
-        by && status && (self.low..=self.high).contains(&id)
+        let among = self.among.as_ref().is_none_or(|among| among.contains(&payment.id));
+        by && status && among && (self.low..=self.high).contains(&id)
     }
 }
 

@@ -94,6 +94,13 @@ export async function fits(page) {
   assert.ok(wide <= screen, `${page.url()} is ${wide} pixels wide on ${screen}`);
 }
 
+/** The mail server refuses every recipient for good, or none. */
+export async function refuseMails(page, { cinetpay }, refuse) {
+  const fault = refuse ? { step: "rcpt", code: 550 } : null;
+  const answer = await page.request.put(`${cinetpay}/control/mails/fault`, { data: fault });
+  assert.ok(answer.ok(), "the mailbox refused its fault");
+}
+
 /** From the shop to the payment page. */
 export async function order(page, { shop, cinetpay }, email) {
   await page.goto(shop);

@@ -6,10 +6,13 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import assert from "node:assert/strict";
-import { inspect, seen, valid } from "./checks.mjs";
+import { checker, seen, valid } from "./checks.mjs";
 import { onStage, order, pay, root } from "./demo.mjs";
 
 const pictures = resolve(process.argv[3] ?? join(root, "target/pages"));
+// As light as a buyer's page.
+const PAGE_BYTES_MAX = 14_000;
+const check = checker(pictures, PAGE_BYTES_MAX);
 
 /** Presses what saves a file; gives its name and text. */
 async function saved(page, press) {
@@ -37,7 +40,7 @@ async function enter(page, { admin, token }) {
 async function exported(page, demo) {
   for (const lang of ["fr", "en"]) {
     await page.goto(`${demo.admin}exports/?lang=${lang}`);
-    await inspect(page, `admin-exports-${lang}`, pictures);
+    await check(page, `admin-exports-${lang}`);
   }
   await page.goto(`${demo.admin}exports/`);
   const csv = await saved(page, () => page.click("text=Télécharger pour Excel"));
@@ -64,7 +67,7 @@ async function compared(page, demo, sale, amount) {
 async function settled(page, demo, sale) {
   for (const lang of ["fr", "en"]) {
     await page.goto(`${demo.admin}settlement/?lang=${lang}`);
-    await inspect(page, `admin-comparaison-${lang}`, pictures);
+    await check(page, `admin-comparaison-${lang}`);
   }
   await valid(await compared(page, demo, sale, "15 000"), "admin-comparaison-ok");
   await page.locator("text=Tout concorde").waitFor();
@@ -79,7 +82,7 @@ async function carried(page, demo, sale) {
   for (const lang of ["fr", "en"]) {
     for (const paper of ["dossier", "proof"]) {
       await page.goto(`${place}${paper}/?lang=${lang}`);
-      await inspect(page, `admin-${paper}-${lang}`, pictures);
+      await check(page, `admin-${paper}-${lang}`);
     }
   }
   await page.goto(`${place}dossier/`);

@@ -6,11 +6,12 @@
 import { mkdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import assert from "node:assert/strict";
-import { inspect } from "./checks.mjs";
+import { checker } from "./checks.mjs";
 import { mailed, onStage, order, pay, root } from "./demo.mjs";
 
 const pictures = resolve(process.argv[3] ?? join(root, "target/pages"));
-const check = (page, name, status) => inspect(page, name, pictures, status);
+const PAGE_BYTES_MAX = 14_000;
+const check = checker(pictures, PAGE_BYTES_MAX);
 
 /** "Acheter" on the first screen of the smallest telephone. */
 async function aboveTheFold(page) {

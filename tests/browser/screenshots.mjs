@@ -54,10 +54,10 @@ async function sell(page, { admin, token }, order) {
   // Without a session the dashboard answers 401 with the login form, which the browser reports as an error.
   await page.goto(admin);
   await page.fill("#token", token);
-  await page.click("button[type=submit]");
+  await page.click("form.card button[type=submit]");
   await fits(page);
   await page.goto(`${admin}orders/${order}/`);
-  assert.match(await page.locator("h1").innerText(), /PAID/);
+  assert.match(await page.locator("h1").innerText(), /Payée/);
   await fits(page);
 }
 

@@ -43,6 +43,11 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", "3xx", 403, 404]
 include-operation-id = ["exportCsv", "exportJsonLines", "settle"]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "3xx", 400]
 
+# What a form must hold depends on the act in its address: a reason, an e-mail. A document cannot say so.
+[[operations]]
+include-operation-id = ["act", "actFromPage"]
+checks.positive_data_acceptance.expected-statuses = ["2xx", "3xx", 400, 404, 409]
+
 [[operations]]
 include-operation-id = ["buyPreflight", "paymentStatusPreflight"]
 parameters = {{ "header.Origin" = "https://shop.example" }}

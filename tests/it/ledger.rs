@@ -7,10 +7,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use auditshield::domain::event::{Event, Request};
+use auditshield::domain::event::{Decision, Event, Request, Resend};
 use auditshield::domain::payment::Payment;
 use auditshield::domain::values::{Attempt, Buyer, Currency, Email, Lang, Money, OrderId, Timestamp};
-use auditshield::ledger::{self, CommitError, Ledger, OpenError, OpenOptions, Query};
+use auditshield::ledger::{self, CommitError, Ledger, OpenError, OpenOptions, Query, Sales};
 
 use crate::process_support::PATIENCE;
 
@@ -129,6 +129,14 @@ pub(crate) fn check_filled(ledger: &Ledger) {
     let status = |name: &str| Query { status: Some(name.into()), limit: 50, ..Query::default() };
     assert_eq!(ids(&status("PENDING")), [id(8), id(6), id(4), id(2), id(0)]);
     assert_eq!(ids(&status("NONSENSE")), []);
+    let between = Query { since: Some(at(3)), until: Some(at(6)), limit: 50, ..Query::default() };
+    assert_eq!(ids(&between), [id(5), id(4), id(3)], "from the first moment to before the last");
+    let pending = Query { status: Some("PENDING".into()), ..between };
+    assert_eq!(ids(&pending), [id(4)]);
+    assert_eq!(ids(&Query { stalled: true, limit: 50, ..Query::default() }), []);
+    let sales: Vec<_> = ledger.sales(&(NOON.day() - 1..=NOON.day() + 1));
+    assert_eq!(sales, [Sales { day: NOON.day(), currency: Currency::Xof, orders: 1, amount: 15_000 }]);
+    assert_eq!(ledger.sales(&(0..=NOON.day() - 1)), []);
     assert_eq!(ledger.oldest_pending().unwrap(), Some(at(0)));
     let due = ledger.due(at(32), 100).unwrap();
     assert!(due.is_sorted() && due.contains(&(at(32), id(2))) && !due.contains(&(at(34), id(4))), "{due:?}");
@@ -302,4 +310,27 @@ async fn what_is_no_longer_owed_is_no_longer_due() {
     indexed(&ledger).await;
     assert_eq!(ledger.due(at(1_000_000), 10).unwrap(), []);
     ledger.close().await;
+}
+
+/// A mail that was refused for good is among what needs somebody until it is sent again; a restart changes nothing.
+#[tokio::test]
+async fn a_stalled_mail_is_listed_until_it_is_sent_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(folder.path());
+    fill(&ledger).await;
+    commit(&ledger, 9, &[Event::MailFailed { reason: "550".into(), next_at: None }]).await;
+    let stalled = |ledger: &Ledger| {
+        let page = ledger.list(&Query { stalled: true, limit: 5, ..Query::default() }).unwrap();
+        (ledger.stalled(), page.orders.iter().map(|order| order.id).collect::<Vec<_>>())
+    };
+    assert_eq!(stalled(&ledger), (1, vec![id(9)]));
+    ledger.close().await;
+    let ledger = open(folder.path());
+    assert_eq!(stalled(&ledger), (1, vec![id(9)]));
+    let resend = Resend { link: 1, expires_at: at(2000), keeps_count: false };
+    let by = Decision { by: "Awa".into(), note: String::new() };
+    commit(&ledger, 9, &[Event::Note { by, resend: Some(resend), buyer: None }]).await;
+    assert_eq!(stalled(&ledger), (0, vec![]));
+    ledger.close().await;
+    assert!(verified(folder.path()).is_sound());
 }

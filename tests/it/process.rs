@@ -126,6 +126,8 @@ async fn nothing_private_is_ever_said() {
         misfortunes(&world, &order, &link).await;
         let (_, shown) = world.run(&["orders", "show", &order]).await;
         assert!(!shown.contains(ADMIN_TOKEN));
+        corrected(&world, &order).await;
+        hidden.push(CORRECTED);
         world.term();
         assert_eq!(world.end().await.code(), Some(0));
         let said = world.said();
@@ -134,6 +136,22 @@ async fn nothing_private_is_ever_said() {
         }
         every_line_is_json_with_its_order(&said, &order);
     }
+}
+
+/// The address after a person corrected it.
+const CORRECTED: &str = "aya.corrigee@example.ci";
+
+/// The command line corrects an address, with a reason, and the dashboard finds the order by it.
+async fn corrected(world: &World, order: &str) {
+    let (code, said) = world.run(&["orders", "address", order, CORRECTED]).await;
+    assert_eq!(code, 2, "without a reason: {said}");
+    let reason = ["--note", "faute de frappe", "--by", "Awa"];
+    let (code, said) = world.run(&[&["orders", "address", order, CORRECTED][..], &reason].concat()).await;
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains(CORRECTED) && said.contains("faute de frappe") && said.contains("Awa"), "{said}");
+    let search = world.client.post(format!("{}/admin/orders/", world.admin)).bearer_auth(ADMIN_TOKEN);
+    let page = search.form(&[("q", CORRECTED)]).send().await.unwrap().text().await.unwrap();
+    assert!(page.contains(order), "{page}");
 }
 
 /// Everything that makes a daemon complain: the mail server, CinetPay, forged notifications, wrong requests.

@@ -361,6 +361,7 @@ fn name_of(input: &Input) -> &'static str {
         Input::Retry => "retry",
         Input::SendAgain => "send again",
         Input::Readdress(_) => "readdress",
+        Input::Correct(..) => "admin corrects the address",
         Input::Notify(_) => "notify",
         Input::Download { .. } => "download",
         Input::Verify => "admin verifies",

@@ -37,6 +37,17 @@ fn wishes_are_granted_where_they_harm_nobody() {
     check("FAILED", "+259200 retry", "no: not possible in status FAILED · FAILED");
     check("CREATED", "+259200 pending retry", "no: no payment page can be opened any more · EXPIRED");
     check("REVIEW", "reject retry", "no: not possible in status FAILED · FAILED");
+    // A person corrects the address, wherever the order stands, but not once it is refunded.
+    check("PENDING", "correct", "NOTE · PENDING");
+    check("REVIEW", "correct correct", "nothing · REVIEW");
+    check("PAID", "mailed download correct", "NOTE · PAID");
+    check("PAID", "mailed download readdress", "no: the address can no longer be changed · PAID");
+    check("PAID", "mailed correct download", "no: the link does not work · PAID");
+    check("PAID", "mailed revoke correct resend", "NOTE · PAID");
+    check("REFUNDED", "correct", "no: not possible in status REFUNDED · REFUNDED");
+    let (_, tale) = after("PAID", "mailed revoke correct");
+    let sale = tale.payment.as_ref().and_then(Payment::sale).unwrap();
+    assert!(sale.link.revoked && sale.link.number == 1, "a withdrawn link stays so");
     // The mail once more.
     check("PENDING", "sendAgain", "no: not possible in status PENDING · PENDING");
     check("PAID", "sendAgain", "nothing · PAID");

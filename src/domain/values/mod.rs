@@ -15,6 +15,7 @@ pub use personal::{Buyer, EMAIL_BYTES_MAX, Email, Lang, NAME_BYTES_MAX, Name, PH
 
 /// Attempts an order may open at CinetPay; `<order id>R9` stays within its 30 characters.
 pub const ATTEMPTS_MAX: u8 = 9;
+const MILLIS_PER_DAY: i64 = 24 * 3600 * 1000;
 
 /// Why a text is not the value it should be. Its message never repeats the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -67,6 +68,14 @@ impl Timestamp {
     /// Whole seconds since 1970 UTC.
     pub const fn seconds(self) -> i64 {
         self.0.div_euclid(1000)
+    }
+    /// Whole days since 1970 UTC.
+    pub const fn day(self) -> i64 {
+        self.0.div_euclid(MILLIS_PER_DAY)
+    }
+    /// The moment at which a day begins.
+    pub const fn of_day(day: i64) -> Self {
+        Self(day.saturating_mul(MILLIS_PER_DAY))
     }
     /// This moment, `by` later.
     pub fn plus(self, by: Duration) -> Self {
@@ -129,6 +138,10 @@ impl OrderId {
         let ulid = Ulid::from_string(text).map_err(|_| Invalid::OrderId)?;
         let id = Self(ulid);
         if id.to_string() == text { Ok(id) } else { Err(Invalid::OrderId) }
+    }
+    /// The first id that an order of this moment can have: between two of these lie the orders taken in between.
+    pub fn first_of(moment: Timestamp) -> Self {
+        Self::new(moment, 0)
     }
     /// The id as 16 bytes, big-endian: byte order is time order.
     pub fn bytes(self) -> [u8; 16] {

@@ -37,6 +37,13 @@ impl Currency {
             Self::Usd => "USD",
         }
     }
+    /// An amount in its smallest units as a decimal text: `15000`, or `12.50` for 1250 cents.
+    pub fn decimal(self, units: u64) -> String {
+        match self.decimals() {
+            0 => units.to_string(),
+            _ => format!("{}.{:02}", units / 100, units % 100),
+        }
+    }
     /// Digits after the decimal point in texts.
     pub const fn decimals(self) -> u32 {
         match self {
@@ -102,10 +109,7 @@ impl Money {
     }
     /// The decimal text that CinetPay reads: `15000`, or `12.50` for 1250 cents.
     pub fn decimal(self) -> String {
-        match self.currency.decimals() {
-            0 => self.amount.to_string(),
-            _ => format!("{}.{:02}", self.amount / 100, self.amount % 100),
-        }
+        self.currency.decimal(self.amount)
     }
 }
 

@@ -5,24 +5,24 @@ use warp::http::header::HeaderName;
 use warp::http::{Method, StatusCode};
 use warp::reply::Response;
 
+use super::acts::{self, reason, signer};
+use super::desk::NOBODY_NAMED;
+use super::filter::{self, Filter};
+use super::list::PAGE_ORDERS;
 use super::view::Order;
 use super::{Badge, Office, strange_form};
 use crate::actors::AskError;
 use crate::domain::event::Decision;
 use crate::domain::input::Input;
-use crate::domain::payment::{Payment, Status};
-use crate::domain::values::{NAME_BYTES_MAX, OrderId};
+use crate::domain::payment::Payment;
+use crate::domain::values::OrderId;
 use crate::http::Deps;
 use crate::http::answer::{self, Problem};
 use crate::http::call::{Call, Fields};
-use crate::ledger::{Line, Query};
+use crate::ledger::Line;
 
-/// Orders on one page.
-const PAGE_ORDERS: usize = 50;
 /// Largest body of an act, in bytes.
 const ACT_BYTES_MAX: usize = 16 * 1024;
-/// Longest note, in characters.
-const NOTE_CHARS_MAX: usize = 500;
 const X_CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
 
 /// Every route under /api/.
@@ -43,28 +43,25 @@ pub(super) async fn route(office: &Office, mut call: Call, badge: Badge) -> Resp
 }
 
 /// A page of orders and where the next one goes on.
-pub(super) struct Listed {
+struct Listed {
     /// The orders, newest first.
-    pub(super) orders: Vec<Order>,
+    orders: Vec<Order>,
     /// The next page's cursor.
-    pub(super) next: Option<OrderId>,
+    next: Option<OrderId>,
 }
 
-/// The orders that the query's `status`, `q` and `cursor` name.
-pub(super) async fn listed(deps: &Deps, call: &Call) -> Result<Listed, Problem> {
-    // A filter that is given twice must not be read as none: the list would show what was not asked for.
-    let fields = Fields::parse(call.query.as_bytes()).ok_or_else(|| {
+/// The query's fields. A filter that is given twice must not be read as none: the list would show what was not asked for.
+pub(super) fn query_fields(call: &Call) -> Result<Fields, Problem> {
+    Fields::parse(call.query.as_bytes()).ok_or_else(|| {
         Problem::bad_request("Les paramètres de l’adresse sont illisibles.", "The query is unreadable.")
-    })?;
-    let status = fields.get("status").map(str::to_ascii_uppercase);
-    if status.as_deref().is_some_and(|name| !Status::NAMES.contains(&name)) {
-        return Err(Problem::field("status", "Ce statut n’existe pas.", "There is no such status."));
-    }
-    let cursor =
-        fields.get("cursor").map(OrderId::parse).transpose().map_err(|_| {
-            Problem::field("cursor", "Ce curseur est illisible.", "This cursor is unreadable.")
-        })?;
-    let query = Query { status, q: fields.get("q").map(str::to_owned), cursor, limit: PAGE_ORDERS };
+    })
+}
+
+/// The orders that the query names.
+async fn listed(deps: &Deps, call: &Call) -> Result<Listed, Problem> {
+    let fields = query_fields(call)?;
+    let q = fields.get("q").map(str::to_owned);
+    let query = Filter::of(&fields)?.query(q, filter::cursor(&fields)?, PAGE_ORDERS)?;
     let ledger = deps.ledger.clone();
     read(move || {
         let page = ledger.list(&query)?;
@@ -89,10 +86,16 @@ async fn show(deps: &Deps, id: &str) -> Result<Response, Problem> {
 }
 
 /// An order with its history.
-pub(super) async fn ordered(deps: &Deps, payment: &Payment) -> Result<Order, Problem> {
-    let (ledger, id) = (deps.ledger.clone(), payment.id);
-    let lines: Vec<Line> = read(move || ledger.history(id)).await?;
-    Ok(Order::of(payment, &lines))
+async fn ordered(deps: &Deps, payment: &Payment) -> Result<Order, Problem> {
+    Ok(Order::of(payment, &history(deps, payment).await?))
+}
+
+/// An order's lines. A commit may have come in between: they end where the state does.
+pub(super) async fn history(deps: &Deps, payment: &Payment) -> Result<Vec<Line>, Problem> {
+    let (ledger, id, version) = (deps.ledger.clone(), payment.id, payment.version);
+    let mut lines = read(move || ledger.history(id)).await?;
+    lines.retain(|line| line.version <= version);
+    Ok(lines)
 }
 
 /// Reads that scan the disk leave the loop's threads alone.
@@ -145,14 +148,18 @@ async fn change(
             return Err(strange_form());
         }
     }
-    let payment = enact(&office.deps, id, act, &fields).await?;
+    let by = match &badge {
+        Badge::Cookie(session) => session.name.as_str(),
+        Badge::Bearer => NOBODY_NAMED,
+    };
+    let decision = Decision { by: signer(fields.get("by").unwrap_or(by))?, note: reason(&fields)? };
+    let input = acts::input(act, decision, &fields)?;
+    let payment = enact(&office.deps, known(id)?, act, input).await?;
     Ok(answer::json(StatusCode::OK, &ordered(&office.deps, &payment).await?))
 }
 
 /// Does what a person asked for; the order as it stands then.
-pub(super) async fn enact(deps: &Deps, id: &str, act: &str, fields: &Fields) -> Result<Payment, Problem> {
-    let order = known(id)?;
-    let input = input(act, decision(fields)?).ok_or_else(Problem::not_found)?;
+pub(super) async fn enact(deps: &Deps, order: OrderId, act: &str, input: Input) -> Result<Payment, Problem> {
     match deps.orders.submit(order, input).await {
         Ok(receipt) => {
             tracing::info!(%order, act, "a person acted on the order");
@@ -165,38 +172,4 @@ pub(super) async fn enact(deps: &Deps, id: &str, act: &str, fields: &Fields) -> 
             Err(error.into())
         }
     }
-}
-
-fn input(act: &str, by: Decision) -> Option<Input> {
-    match act {
-        "verify" => Some(Input::Verify),
-        "resend" => Some(Input::Resend(by)),
-        "approve" => Some(Input::Approve(by)),
-        "reject" => Some(Input::Reject(by)),
-        "refund" => Some(Input::Refund(by)),
-        "revoke" => Some(Input::Revoke(by)),
-        _ => None,
-    }
-}
-
-/// Who acts and why; both may be left out.
-fn decision(fields: &Fields) -> Result<Decision, Problem> {
-    let by = fields.get("by").map_or("admin", str::trim);
-    let note = fields.get("note").map_or("", str::trim);
-    if by.len() > NAME_BYTES_MAX || by.chars().any(char::is_control) {
-        return Err(Problem::field(
-            "by",
-            "Ce nom est trop long ou illisible.",
-            "This name is too long or unreadable.",
-        ));
-    }
-    let plain = |one: char| !one.is_control() || one == '\n' || one == '\r';
-    if note.chars().count() > NOTE_CHARS_MAX || !note.chars().all(plain) {
-        return Err(Problem::field(
-            "note",
-            "La note est trop longue ou illisible.",
-            "The note is too long or unreadable.",
-        ));
-    }
-    Ok(Decision { by: by.to_owned(), note: note.to_owned() })
 }

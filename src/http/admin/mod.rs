@@ -1,9 +1,18 @@
 //! The admin listener: metrics and health for machines, the API and the dashboard for people with the token.
 
+mod acts;
 mod api;
+mod attention;
 mod dashboard;
+mod desk;
+mod filter;
+mod home;
+mod list;
+mod login;
+mod order;
 mod papers;
 mod session;
+mod timeline;
 mod view;
 
 use std::sync::Arc;
@@ -15,6 +24,7 @@ use warp::reply::Response;
 use super::answer::{self, Problem};
 use super::call::Call;
 use super::{Deps, assets, ops};
+use desk::Desk;
 use session::{Session, Sessions};
 
 /// The session cookie's name.
@@ -39,6 +49,11 @@ impl Office {
     /// A new office, nobody logged in.
     pub(crate) fn new(deps: Arc<Deps>) -> Self {
         Self { deps, sessions: Sessions::default(), walks: papers::Walks::default() }
+    }
+
+    /// What the routes need.
+    pub(crate) fn deps(&self) -> &Deps {
+        &self.deps
     }
 
     fn badge(&self, call: &Call) -> Option<Badge> {
@@ -69,22 +84,29 @@ pub(crate) async fn route(office: &Office, call: Call) -> Response {
         ["readyz"] if call.looks() => ops::ready(&office.deps).await,
         ["assets", name] if call.looks() => assets::get(&call, name),
         [] if call.looks() => answer::see_other("/admin/"),
-        [] | ["metrics" | "healthz" | "readyz"] | ["assets", _] => Problem::method("GET, HEAD").answer(&call),
-        ["admin", "login"] if call.method == Method::POST => dashboard::log_in(office, call).await,
+        [] | ["metrics" | "healthz" | "readyz"] | ["assets", _] => {
+            refuse(&call, &Problem::method("GET, HEAD"))
+        }
+        ["admin", "login"] if call.method == Method::POST => login::enter(office, call).await,
         path if papers::owns(path) => match office.badge(&call) {
             Some(badge) => papers::route(office, call, badge).await,
-            None => dashboard::login_page(&call, StatusCode::UNAUTHORIZED, ""),
+            None => login::page(&call),
         },
         ["admin", ..] => match office.badge(&call) {
             Some(badge) => dashboard::route(office, call, badge).await,
-            None => dashboard::login_page(&call, StatusCode::UNAUTHORIZED, ""),
+            None => login::page(&call),
         },
         ["api", ..] => match office.badge(&call) {
             Some(badge) => api::route(office, call, badge).await,
             None => unauthorized(&call),
         },
-        _ => Problem::not_found().answer(&call),
+        _ => refuse(&call, &Problem::not_found()),
     }
+}
+
+/// A problem outside the dashboard: JSON where nothing was asked for.
+fn refuse(call: &Call, problem: &Problem) -> Response {
+    if call.accepts_html() { Desk::outside(call).refuse(call, problem) } else { problem.json(call.lang()) }
 }
 
 fn unauthorized(call: &Call) -> Response {

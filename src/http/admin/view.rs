@@ -3,6 +3,8 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::desk::Desk;
+use crate::domain::event::Event;
 use crate::domain::payment::{Mail, Payment, Status};
 use crate::domain::values::{Currency, OrderId, Timestamp};
 use crate::ledger::Line;
@@ -17,12 +19,6 @@ pub(crate) struct Order {
     pub(crate) amount: u64,
     pub(crate) currency: Currency,
     pub(crate) email: String,
-    /// For the dashboard only: the contract's order has no such member.
-    #[serde(skip)]
-    pub(crate) name: Option<String>,
-    /// For the dashboard only.
-    #[serde(skip)]
-    pub(crate) phone: Option<String>,
     pub(crate) provider_tx_id: Option<String>,
     pub(crate) payment_method: Option<String>,
     pub(crate) created_at: Timestamp,
@@ -78,8 +74,6 @@ impl Order {
             amount: payment.price.amount(),
             currency: payment.price.currency(),
             email: payment.buyer.email.expose().to_owned(),
-            name: payment.buyer.name.as_ref().map(|name| name.expose().to_owned()),
-            phone: payment.buyer.phone.as_ref().map(|phone| phone.expose().to_owned()),
             provider_tx_id: proof.and_then(|(id, _)| id.clone()),
             payment_method: proof.and_then(|(_, method)| method.clone()),
             created_at: payment.created_at,
@@ -131,14 +125,37 @@ impl Delivery {
 }
 
 fn happenings(line: &Line) -> impl Iterator<Item = Happening> + '_ {
-    line.events.iter().map(|event| {
-        let mut detail = match serde_json::to_value(event) {
-            Ok(Value::Object(fields)) => fields,
-            Ok(_) | Err(_) => Map::new(),
-        };
-        detail.remove("kind");
-        // The payment page's token is a key to the buyer's payment: nobody here needs it.
-        detail.remove("payment_token");
-        Happening { seq: line.seq, at: line.at, kind: event.kind(), detail: Value::Object(detail) }
+    line.events.iter().map(|event| Happening {
+        seq: line.seq,
+        at: line.at,
+        kind: event.kind(),
+        detail: Value::Object(detail(event)),
     })
+}
+
+/// An event without its kind, which stands beside it.
+pub(super) fn detail(event: &Event) -> Map<String, Value> {
+    let mut detail = match serde_json::to_value(event) {
+        Ok(Value::Object(fields)) => fields,
+        Ok(_) | Err(_) => Map::new(),
+    };
+    detail.remove("kind");
+    // The payment page's token is a key to the buyer's payment: nobody here needs it.
+    detail.remove("payment_token");
+    detail
+}
+
+/// A status in words.
+pub(super) fn status_words(desk: &Desk, status: &str) -> &'static str {
+    let (fr, en) = match status {
+        "CREATED" => ("Créée", "Created"),
+        "PENDING" => ("En attente", "Waiting"),
+        "PAID" => ("Payée", "Paid"),
+        "FAILED" => ("Refusée", "Failed"),
+        "REVIEW" => ("À décider", "To decide"),
+        "EXPIRED" => ("Expirée", "Expired"),
+        "REFUNDED" => ("Remboursée", "Refunded"),
+        _ => ("?", "?"),
+    };
+    desk.say(fr, en)
 }

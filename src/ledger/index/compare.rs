@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::indexer::REQUEST_AGE_MAX;
 use super::keys::{self, KeyEntry};
 use super::receipts::{self, RECEIPT, SERIES, Series};
+use super::totals::{self, Totals};
 use super::{Index, IndexError};
 use crate::domain::payment::Payment;
 use crate::domain::values::{OrderId, Timestamp};
@@ -32,6 +33,11 @@ pub(crate) fn compare(
     }
     if !matches!(index.series(), Ok(noted) if noted.as_ref().unwrap_or(&Series::default()) == series) {
         look.differs("-", "m:receipts");
+    }
+    let mut sums = Totals::default();
+    orders.values().filter_map(|order| order.payment.as_ref()).for_each(|payment| sums.see(None, payment));
+    if !matches!(index.totals(), Ok(noted) if noted == sums) {
+        look.differs("-", "p, u");
     }
     if look.all(index).is_err() {
         (look.find)("l'index est illisible / the index is unreadable (auditshield ledger rebuild)".into());
@@ -98,6 +104,7 @@ impl Look<'_> {
                     receipts::is_right(&value, order.and_then(|order| order.receipt))
                 }
                 keys::REQUEST_AGE => value.is_empty() && self.requests.ages.contains(&key[..]),
+                totals::SALES | totals::STALLED => true,
                 _ => key == keys::APPLIED || key == keys::COUNTS || key == SERIES,
             };
             if good {

@@ -12,6 +12,7 @@ pub(crate) mod overlay;
 mod place;
 pub(crate) mod receipts;
 mod store;
+pub(crate) mod totals;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -103,6 +104,7 @@ impl Index {
         let mut counts = self.counts()?;
         let mut batch = Batch::default();
         batch.extend(writes(changes, &mut counts)?);
+        batch.extend(self.sums(changes)?);
         batch.insert(keys::COUNTS, postcard::to_stdvec(&counts)?);
         batch.insert(keys::APPLIED, postcard::to_stdvec(&Applied::from(&last.written))?);
         self.note_series(&mut batch, changes)?;
@@ -116,6 +118,7 @@ impl Index {
     /// Why two threads: making an index anew spends its time in sled, which serves several at once.
     pub(crate) fn fill(&self, changes: &[Change], counts: &mut [u64; STATUSES]) -> Result<(), IndexError> {
         let mut writes = writes(changes, counts)?;
+        writes.extend(self.sums(changes)?);
         // Stable: of two writes to one key the later stays the later. Neighbours share pages.
         writes.sort_by(|(a, _), (b, _)| a.cmp(b));
         self.db.fill(writes)?;

@@ -8,6 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::keys::KeyEntry;
 use super::receipts::Series;
+use super::totals::Totals;
 use super::{Change, STATUSES, due, status_place};
 use crate::domain::payment::Payment;
 use crate::domain::receipt::ReceiptNumber;
@@ -42,6 +43,8 @@ pub(crate) struct State {
     pub(crate) series: Series,
     /// Receipt numbers given in `pending`.
     pub(crate) receipts: HashMap<OrderId, ReceiptNumber>,
+    /// Sales by day and mails refused for good, everything committed included.
+    pub(crate) totals: Totals,
     /// Orders with a commit on its way through the journal.
     pub(crate) in_flight: HashSet<OrderId>,
     /// No further change will come.
@@ -68,6 +71,7 @@ impl Overlay {
             *count = count.saturating_sub(1);
         }
         state.counts[status_place(payment)] += 1;
+        state.totals.see(change.before.as_deref().map(|before| &*before.payment), payment);
         if let (None, Some(request)) = (&change.before, &payment.request) {
             state.requests.insert(request.key.clone(), KeyEntry::of(payment, request));
         }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Answer, FORM, HTML, JSON, names, office};
 use crate::support::{ADMIN_TOKEN, TestApp};
 
-const ACTIONS: [&str; 6] = ["verify", "resend", "approve", "reject", "refund", "revoke"];
+const ACTIONS: [&str; 7] = ["verify", "resend", "address", "approve", "reject", "refund", "revoke"];
 
 async fn paid(app: &TestApp) -> String {
     app.silent();
@@ -138,9 +138,15 @@ async fn the_list_is_filtered_and_goes_on_at_the_cursor() {
     assert_eq!(ids(&app.api("orders?q=kofi%40example.gh").await), std::slice::from_ref(&other));
     assert_eq!(ids(&app.api(&format!("orders?q={sold}")).await), std::slice::from_ref(&sold));
     let provider = app.order(&sold).await["provider_tx_id"].as_str().unwrap().to_owned();
-    assert_eq!(ids(&app.api(&format!("orders?q={provider}")).await), [sold]);
+    assert_eq!(ids(&app.api(&format!("orders?q={provider}")).await), std::slice::from_ref(&sold));
     assert_eq!(ids(&app.api("orders?status=PAID&q=kofi%40example.gh").await), [""; 0]);
-    for wrong in ["orders?status=NONSENSE", "orders?cursor=nonsense"] {
+    let today = app.order(&sold).await["created_at"].as_str().unwrap()[..10].to_owned();
+    assert_eq!(ids(&app.api(&format!("orders?status=PAID&since={today}&until={today}")).await), [sold]);
+    assert_eq!(ids(&app.api("orders?until=2020-01-01").await), [""; 0]);
+    assert_eq!(ids(&app.api("orders?mail=stalled").await), [""; 0]);
+    for wrong in
+        ["orders?status=NONSENSE", "orders?cursor=nonsense", "orders?since=today", "orders?mail=lost"]
+    {
         assert_eq!(app.api(wrong).await["status"], 400, "{wrong}");
     }
 }

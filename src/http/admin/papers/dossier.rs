@@ -6,11 +6,11 @@ use warp::http::StatusCode;
 use warp::reply::Response;
 
 use super::super::Office;
+use super::super::desk::Desk;
 use super::evidence;
 use crate::domain::dossier::{Case, Dossier, SUPPORT};
 use crate::http::answer::{self, Problem};
 use crate::http::call::Call;
-use crate::http::pages::Frame;
 
 /// Characters that fit on a line of the letter's field on a large screen.
 const FIELD_CHARS: usize = 100;
@@ -18,7 +18,7 @@ const FIELD_CHARS: usize = 100;
 #[derive(Template)]
 #[template(path = "admin_dossier.html")]
 struct Page {
-    frame: Frame,
+    desk: Desk,
     order: String,
     support: &'static str,
     letter: Dossier,
@@ -27,15 +27,15 @@ struct Page {
 }
 
 /// As a page, or as JSON for a program.
-pub(super) async fn show(office: &Office, call: &Call, id: &str) -> Result<Response, Problem> {
+pub(super) async fn show(office: &Office, call: &Call, desk: &Desk, id: &str) -> Result<Response, Problem> {
     let letter = letter(office, id).await?;
     if call.accepts_json() {
         let body = json!({"to": SUPPORT, "subject": letter.subject, "body": letter.body});
         return Ok(answer::json(StatusCode::OK, &body));
     }
     let lines = letter.body.lines().map(|line| 1 + line.chars().count() / FIELD_CHARS).sum::<usize>() + 1;
-    let (frame, order) = (Frame::of(call), id.to_owned());
-    Ok(answer::page(StatusCode::OK, &Page { frame, order, support: SUPPORT, letter, lines }))
+    let (desk, order) = (desk.clone(), id.to_owned());
+    Ok(answer::page(StatusCode::OK, &Page { desk, order, support: SUPPORT, letter, lines }))
 }
 
 /// As plain text.

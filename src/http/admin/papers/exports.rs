@@ -10,6 +10,7 @@ use warp::http::{Method, StatusCode};
 use warp::reply::{Reply, Response};
 
 use super::super::Office;
+use super::super::desk::Desk;
 use super::walk::{By, Walk};
 use super::{attached, of_query, period, strange_day, this_month};
 use crate::domain::calendar::Zone;
@@ -17,12 +18,11 @@ use crate::domain::payment::Payment;
 use crate::domain::sheet::{self, Row};
 use crate::http::answer::{self, Problem};
 use crate::http::call::Call;
-use crate::http::pages::Frame;
 
 #[derive(Template)]
 #[template(path = "admin_export.html")]
 struct Form {
-    frame: Frame,
+    desk: Desk,
     from: String,
     to: String,
     zone: String,
@@ -36,10 +36,10 @@ enum Shape {
 }
 
 /// The form.
-pub(super) fn form(office: &Office, call: &Call) -> Response {
+pub(super) fn form(office: &Office, desk: &Desk) -> Response {
     let (from, to) = this_month(&office.deps);
     let zone = office.deps.settings.zone.to_string();
-    answer::page(StatusCode::OK, &Form { frame: Frame::of(call), from, to, zone })
+    answer::page(StatusCode::OK, &Form { desk: desk.clone(), from, to, zone })
 }
 
 /// The CSV file.

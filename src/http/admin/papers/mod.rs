@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 use warp::http::Method;
-use warp::http::header::{CONTENT_DISPOSITION, HeaderValue, REFERRER_POLICY};
+use warp::http::header::{CONTENT_DISPOSITION, HeaderValue};
 use warp::reply::Response;
 
+use super::desk::{self, Desk};
 use super::{Badge, Office};
 use crate::domain::calendar::{Day, Period, Zone};
 use crate::domain::evidence::Entry;
@@ -35,14 +36,6 @@ impl Default for Walks {
     }
 }
 
-/// What forms bring along; empty for a bearer token, which no other site can send.
-fn csrf(badge: &Badge) -> String {
-    match badge {
-        Badge::Cookie(session) => session.csrf.clone(),
-        Badge::Bearer => String::new(),
-    }
-}
-
 /// Whether an address is one of these pages'.
 pub(super) fn owns(path: &[&str]) -> bool {
     matches!(
@@ -57,17 +50,23 @@ pub(super) async fn route(office: &Office, mut call: Call, badge: Badge) -> Resp
     let segments = call.segments.clone();
     let path: Vec<&str> = segments.iter().map(String::as_str).collect();
     let looks = call.looks();
+    let desk = Desk::of(&call, badge);
+    let desk = match path.as_slice() {
+        ["admin", "exports", ..] => desk.at("exports"),
+        ["admin", "settlement", ..] => desk.at("settlement"),
+        _ => desk,
+    };
     let outcome = match path.as_slice() {
-        ["admin", "exports"] if looks => Ok(exports::form(office, &call)),
+        ["admin", "exports"] if looks => Ok(exports::form(office, &desk)),
         ["admin", "exports", "orders.csv"] if looks => exports::csv(office, &call),
         ["admin", "exports", "orders.jsonl"] if looks => exports::json_lines(office, &call),
-        ["admin", "settlement"] if looks => Ok(settlement::form(office, &call, &badge)),
+        ["admin", "settlement"] if looks => Ok(settlement::form(office, &desk)),
         ["admin", "settlement"] if call.method == Method::POST => {
-            settlement::compare(office, &mut call, &badge).await
+            settlement::compare(office, &mut call, &desk).await
         }
-        ["admin", "orders", id, "dossier"] if looks => dossier::show(office, &call, id).await,
+        ["admin", "orders", id, "dossier"] if looks => dossier::show(office, &call, &desk, id).await,
         ["admin", "orders", id, "dossier.txt"] if looks => dossier::text(office, id).await,
-        ["admin", "orders", id, "proof"] if looks => proof::show(office, &call, id).await,
+        ["admin", "orders", id, "proof"] if looks => proof::show(office, &desk, id).await,
         ["admin", "orders", id, "proof.json"] if looks => proof::download(office, id).await,
         ["admin", "proof-key.pem"] if looks => Ok(proof::keys(office)),
         ["admin", "settlement"] => Err(Problem::method("GET, HEAD, POST")),
@@ -76,10 +75,7 @@ pub(super) async fn route(office: &Office, mut call: Call, badge: Badge) -> Resp
         | ["admin", "orders", _, _] => Err(Problem::method("GET, HEAD")),
         _ => Err(Problem::not_found()),
     };
-    let mut answer = outcome.unwrap_or_else(|problem| problem.answer_page(&call));
-    // Forms of these pages tell us, and only us, where they come from.
-    crate::http::answer::set(&mut answer, REFERRER_POLICY, "same-origin");
-    answer
+    desk::own(outcome.unwrap_or_else(|problem| desk.refuse(&call, &problem)))
 }
 
 /// An order with its journal lines, as they belong together.

@@ -6,6 +6,7 @@ use warp::http::header::{CONTENT_TYPE, HeaderValue};
 use warp::reply::Response;
 
 use super::super::Office;
+use super::super::desk::Desk;
 use super::{attached, evidence};
 use crate::domain::evidence::Entry;
 use crate::domain::payment::Payment;
@@ -13,13 +14,11 @@ use crate::domain::proof::{Material, sealed};
 use crate::domain::sheet::Row;
 use crate::domain::words;
 use crate::http::answer::{self, Problem};
-use crate::http::call::Call;
-use crate::http::pages::Frame;
 
 #[derive(Template)]
 #[template(path = "admin_proof.html")]
 struct Page {
-    frame: Frame,
+    desk: Desk,
     shop: String,
     row: Row,
     amount: String,
@@ -42,10 +41,9 @@ struct Sealed {
 }
 
 /// As a page for the printer; the file is what counts.
-pub(super) async fn show(office: &Office, call: &Call, id: &str) -> Result<Response, Problem> {
+pub(super) async fn show(office: &Office, desk: &Desk, id: &str) -> Result<Response, Problem> {
     let Sealed { payment, entries, text, issued } = seal(office, id).await?;
-    let frame = Frame::of(call);
-    let (zone, lang) = (office.deps.settings.zone, frame.lang());
+    let (zone, lang) = (office.deps.settings.zone, desk.lang());
     let row = Row::of(&payment, zone);
     let signature = text.rsplit('"').nth(1).unwrap_or_default().to_owned();
     let lines =
@@ -71,7 +69,7 @@ pub(super) async fn show(office: &Office, call: &Call, id: &str) -> Result<Respo
             .map(|key| key.fingerprint.clone())
             .unwrap_or_default(),
         row,
-        frame,
+        desk: desk.clone(),
     };
     Ok(answer::page(StatusCode::OK, &page))
 }

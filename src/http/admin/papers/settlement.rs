@@ -6,16 +6,17 @@ use warp::http::StatusCode;
 use warp::http::header::{CONTENT_TYPE, HeaderName};
 use warp::reply::Response;
 
-use super::super::{Badge, Office, strange_form};
+use super::super::desk::Desk;
+use super::super::list::short_moment;
+use super::super::{Office, strange_form};
 use super::walk::{By, Walk};
-use super::{csrf, of_query, period};
+use super::{of_query, period};
 use crate::domain::calendar::{Period, Zone};
 use crate::domain::settlement::{Fault, Finding, Kind, ROWS_MAX, Report, Settlement, Statement, TableFault};
 use crate::domain::values::{Currency, Lang};
 use crate::http::answer::{self, Problem};
 use crate::http::call::{Call, Fields};
 use crate::http::multipart::Parts;
-use crate::http::pages::{Frame, moment};
 
 /// Largest export, in bytes: some forty thousand payments.
 const FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -32,8 +33,7 @@ const THEIR_ZONE: Zone = Zone::UTC;
 #[derive(Template)]
 #[template(path = "admin_settlement.html")]
 struct Page {
-    frame: Frame,
-    csrf: String,
+    desk: Desk,
     message: String,
     zone: String,
     report: Option<Shown>,
@@ -76,16 +76,16 @@ struct Sent {
 }
 
 /// The form.
-pub(super) fn form(office: &Office, call: &Call, badge: &Badge) -> Response {
+pub(super) fn form(office: &Office, desk: &Desk) -> Response {
     let zone = office.deps.settings.zone.to_string();
-    let page = Page { frame: Frame::of(call), csrf: csrf(badge), message: String::new(), zone, report: None };
+    let page = Page { desk: desk.clone(), message: String::new(), zone, report: None };
     answer::page(StatusCode::OK, &page)
 }
 
 /// POST: the comparison.
-pub(super) async fn compare(office: &Office, call: &mut Call, badge: &Badge) -> Result<Response, Problem> {
+pub(super) async fn compare(office: &Office, call: &mut Call, desk: &Desk) -> Result<Response, Problem> {
     let sent = sent(call).await?;
-    if let Badge::Cookie(session) = badge
+    if let Some(session) = desk.session()
         && sent.csrf.as_deref() != Some(session.csrf.as_str())
     {
         return Err(strange_form());
@@ -100,16 +100,16 @@ pub(super) async fn compare(office: &Office, call: &mut Call, badge: &Badge) -> 
         return outcome.map(|report| answer::json(StatusCode::OK, &report));
     }
     // The answer to a form stands at an address that a language switch would leave.
-    let frame = Frame::of(call).switching("/admin/settlement/?".to_owned());
-    let (lang, csrf, zone) = (frame.lang(), csrf(badge), zone.to_string());
+    let desk = desk.clone().switching("/admin/settlement/?".to_owned());
+    let (lang, zone) = (desk.lang(), zone.to_string());
     match outcome {
         Ok(report) => {
             let report = Some(shown(&report, lang));
-            Ok(answer::page(StatusCode::OK, &Page { frame, csrf, message: String::new(), zone, report }))
+            Ok(answer::page(StatusCode::OK, &Page { desk, message: String::new(), zone, report }))
         }
         Err(problem) => {
             let message = problem.text(lang).to_owned();
-            let page = Page { frame, csrf, message, zone, report: None };
+            let page = Page { desk, message, zone, report: None };
             Ok(problem.finish(answer::page(problem.status, &page)))
         }
     }
@@ -285,6 +285,6 @@ fn row(finding: &Finding, lang: Lang) -> ListRow {
         line: finding.line.map(|line| line.to_string()).unwrap_or_default(),
         ours: format!("{} {status}", finding.ours.as_deref().unwrap_or("–")).trim_end().to_owned(),
         theirs: finding.theirs.clone().unwrap_or_else(|| "–".to_owned()),
-        paid: finding.paid_at.map(moment).unwrap_or_default(),
+        paid: finding.paid_at.map(short_moment).unwrap_or_default(),
     }
 }
