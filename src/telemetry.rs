@@ -40,6 +40,11 @@ pub const METRICS: &[(Kind, &str, &str)] = &[
         "Times the journal's writer or the roster did not answer.",
     ),
     (Kind::Counter, "auditshield_events_total", "Committed events by kind."),
+    (
+        Kind::Counter,
+        "auditshield_invariant_violations_total",
+        "Laws broken by commits; each is a line of the log.",
+    ),
     (Kind::Counter, "auditshield_asks_refused_total", "Requests refused because too much was under way."),
     (Kind::Gauge, "auditshield_actors_seated", "Orders that have something to do, each in its actor."),
     (Kind::Counter, "auditshield_actor_restarts_total", "Actors replaced after a panic."),
@@ -194,6 +199,7 @@ fn describe() {
     }
     // Counted seldom: without a first value a scrape would not show them, and an alert on them would know nothing.
     metrics::counter!("auditshield_asks_refused_total").increment(0);
+    metrics::counter!("auditshield_invariant_violations_total").increment(0);
     metrics::counter!("auditshield_watchdog_missed_total").increment(0);
     metrics::gauge!("auditshield_paid_unheard").set(0.0);
     metrics::gauge!("auditshield_orders_benched").set(0.0);

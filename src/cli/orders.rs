@@ -4,7 +4,7 @@
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::{Failure, Source, output, refuse, runtime};
+use super::{Failure, Source, THREADS_MAX, output, refuse, runtime};
 use crate::adapters::admin_api::{AdminApi, ApiError};
 use crate::config;
 use crate::domain::payment::Status;
@@ -82,7 +82,8 @@ fn order_id(text: &str) -> Result<OrderId, String> {
 pub(super) fn run(args: OrdersArgs) -> Result<(), Failure> {
     let admin = config::load_admin(&args.source.given()).map_err(|problems| refuse(&problems))?;
     let api = AdminApi::new(&admin).map_err(|fault| complain(&fault))?;
-    let answer = runtime()?.block_on(ask(&api, &args.command)).map_err(|fault| complain(&fault))?;
+    let answer =
+        runtime(THREADS_MAX)?.block_on(ask(&api, &args.command)).map_err(|fault| complain(&fault))?;
     if args.json {
         output::json(&answer);
     } else if matches!(args.command, OrdersCommand::List(_)) {

@@ -14,6 +14,7 @@ mod claims;
 mod cors;
 mod download;
 mod file;
+mod hand_over;
 mod language;
 mod markdown;
 mod meter;
@@ -32,6 +33,7 @@ mod status;
 mod tests;
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use subtle::ConstantTimeEq;
@@ -43,6 +45,7 @@ use warp::http::header::CACHE_CONTROL;
 use warp::reply::Response;
 
 use crate::actors::Orders;
+use crate::config::Sendfile;
 use crate::domain::catalog::Catalog;
 use crate::domain::merchant::Merchant;
 use crate::domain::payment::Payment;
@@ -155,6 +158,8 @@ pub enum BadToken {
 pub struct Gates {
     /// Who the client is: the connection's peer, or what a trusted proxy says of it.
     pub client: FindClient,
+    /// Whether a connection comes from a trusted proxy.
+    pub proxied: Arc<dyn Fn(IpAddr) -> bool + Send + Sync>,
     /// Purchases.
     pub buy: Gate,
     /// Notifications without a valid signature. Valid ones are never limited.
@@ -180,6 +185,10 @@ pub struct Settings {
     pub merchant: Arc<Merchant>,
     /// Whether the world reaches us over https: then cookies never travel without it.
     pub secure: bool,
+    /// Who sends a file's bytes.
+    pub sendfile: Sendfile,
+    /// The folder `files` beside the catalogue: a proxy sends nothing from outside it.
+    pub files_root: PathBuf,
     /// Times and counts: whether a refused order may be tried again.
     pub policy: Policy,
 }
