@@ -1,5 +1,8 @@
 //! Logs to standard error, and the names of the metrics.
 
+#[cfg(feature = "otlp")]
+mod otlp;
+
 use std::io::IsTerminal;
 use std::sync::OnceLock;
 
@@ -130,11 +133,27 @@ pub fn logs(level: &str, format: LogFormat) {
     } else {
         fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).boxed()
     };
+    let registry = tracing_subscriber::registry().with(layer.with_filter(filter));
+    #[cfg(feature = "otlp")]
+    let (registry, fault) = match otlp::layer() {
+        Ok(spans) => (registry.with(spans), None),
+        Err(fault) => (registry.with(None), Some(fault)),
+    };
     // Fails only where a log runs already: tests, and a demo that starts a daemon inside itself.
-    if tracing_subscriber::registry().with(layer.with_filter(filter)).try_init().is_ok() {
+    if registry.try_init().is_ok() {
         // Set once, by the log that runs.
         let _ = FILTER.set(handle);
     }
+    #[cfg(feature = "otlp")]
+    if let Some(fault) = fault {
+        tracing::warn!(%fault, "no spans are exported: OTEL_EXPORTER_OTLP_ENDPOINT or its headers cannot be used");
+    }
+}
+
+/// Sends what still waits for a collector; nothing without the feature `otlp`. Call it once nothing more will come.
+pub fn flush() {
+    #[cfg(feature = "otlp")]
+    otlp::flush();
 }
 
 /// From now on a panic is a line of the log, with its thread and place, and with a backtrace where `RUST_BACKTRACE` asks

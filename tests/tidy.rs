@@ -83,9 +83,13 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("dotenvy", &["config/"]),
     ("ipnet", &["config/", "adapters/"]),
     ("metrics_exporter_prometheus", &["telemetry.rs", "app.rs", "app/", "http/"]),
-    ("tracing_subscriber", &["telemetry.rs", "config/"]),
+    ("opentelemetry", &["telemetry/"]),
+    ("opentelemetry_otlp", &["telemetry/"]),
+    ("opentelemetry_sdk", &["telemetry/"]),
+    ("tracing_opentelemetry", &["telemetry/"]),
+    ("tracing_subscriber", &["telemetry.rs", "telemetry/", "config/"]),
     ("fail", &["failpoint.rs"]),
-    ("rustls", &["adapters/", "config/", "simulator/", "app.rs", "app/"]),
+    ("rustls", &["adapters/", "config/", "simulator/", "app.rs", "app/", "telemetry/"]),
 ];
 
 /// Longest file, in lines.

@@ -33,7 +33,9 @@ pub(super) fn run_daemon(config: Config, given: Given) -> Result<(), Failure> {
     }
     let inherited = done(app::inherited(&given))?;
     let runtime = runtime(config.server.threads_max)?;
-    done(runtime.block_on(Box::pin(app::serve(config, given, inherited))))
+    let ended = runtime.block_on(Box::pin(app::serve(config, given, inherited)));
+    telemetry::flush();
+    done(ended)
 }
 
 pub(super) fn demo(args: &DemoArgs) -> Result<(), Failure> {

@@ -38,6 +38,7 @@ use std::sync::Arc;
 
 use subtle::ConstantTimeEq;
 use tokio::time::Instant;
+use tracing::Instrument;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::HeaderMap;
@@ -249,15 +250,19 @@ pub fn public_routes(deps: &Arc<Deps>) -> BoxedFilter<(Response,)> {
         .then(move |mut call: Call| {
             let site = Arc::clone(&site);
             call.merchant = Arc::clone(&site.deps.settings.merchant);
+            let span = span("public", &call);
             // Boxed: one route's future must not make every connection as large as the largest of them.
-            Box::pin(async move {
-                let since = Instant::now();
-                let chosen = language::chosen(&call);
-                let mut answer = public(&site, call).await;
-                language::remember(&site.deps, chosen, &mut answer);
-                site.meter.answered(since, &answer);
-                answer
-            })
+            Box::pin(
+                async move {
+                    let since = Instant::now();
+                    let chosen = language::chosen(&call);
+                    let mut answer = public(&site, call).await;
+                    language::remember(&site.deps, chosen, &mut answer);
+                    site.meter.answered(since, &answer);
+                    answer
+                }
+                .instrument(span),
+            )
         })
         .boxed()
 }
@@ -308,6 +313,15 @@ async fn public(site: &Arc<Site>, call: Call) -> Response {
     }
 }
 
+/// A request for whoever follows its way. Not its address: that may open a file.
+fn span(listener: &'static str, call: &Call) -> tracing::Span {
+    const AREAS: [&str; 8] = ["buy", "payment", "download", "commande", "achats", "admin", "api", "metrics"];
+    let first = call.segments.first().map(String::as_str);
+    let area = AREAS.into_iter().find(|area| first == Some(area)).unwrap_or("other");
+    let method = call.method.as_str();
+    tracing::debug_span!("request", listener, method, area, status = tracing::field::Empty)
+}
+
 /// Search engines have nothing to look for in links and orders.
 fn robots() -> Response {
     let mut answer = answer::text(
@@ -325,12 +339,16 @@ pub fn admin_routes(deps: &Arc<Deps>) -> BoxedFilter<(Response,)> {
     call::calls()
         .then(move |call: Call| {
             let (office, meter) = (Arc::clone(&office), Arc::clone(&meter));
-            Box::pin(async move {
-                let since = Instant::now();
-                let answer = admin::route(&office, call).await;
-                meter.answered(since, &answer);
-                answer
-            })
+            let span = span("admin", &call);
+            Box::pin(
+                async move {
+                    let since = Instant::now();
+                    let answer = admin::route(&office, call).await;
+                    meter.answered(since, &answer);
+                    answer
+                }
+                .instrument(span),
+            )
         })
         .boxed()
 }

@@ -23,6 +23,8 @@ mod ledger_tools;
 mod mailbox;
 mod openapi;
 mod orders;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod process;
 mod process_disk;
 mod process_support;
