@@ -96,6 +96,10 @@ async fn open(path: &Path) -> std::io::Result<(File, About)> {
 fn handed_over(path: &Path, about: &About, (name, place): (HeaderName, HeaderValue)) -> Response {
     download::count("handed_over");
     let mut answer = described(Response::new("".into()), StatusCode::OK, path, about);
+    if name == hand_over::X_ACCEL_REDIRECT {
+        // nginx would keep it beside its own.
+        answer.headers_mut().remove(ACCEPT_RANGES);
+    }
     answer.headers_mut().insert(name, place);
     answer
 }

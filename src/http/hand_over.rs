@@ -12,7 +12,7 @@ use super::Deps;
 use super::call::Call;
 use crate::config::Sendfile;
 
-const X_ACCEL_REDIRECT: HeaderName = HeaderName::from_static("x-accel-redirect");
+pub(crate) const X_ACCEL_REDIRECT: HeaderName = HeaderName::from_static("x-accel-redirect");
 const X_SENDFILE: HeaderName = HeaderName::from_static("x-sendfile");
 /// nginx's internal location, as in config/nginx/auditshield.conf; it stands for the folder `files` beside the catalogue.
 const LOCATION: &str = "/auditshield-files";
