@@ -41,8 +41,8 @@ pub(super) fn write(account: &Account, wanted: &Wanted, say: Say<'_>) -> Result<
 
 /// The port of `AUDITSHIELD_SERVER__LISTEN` in a dotenv file.
 fn listening(env: &str) -> Option<u16> {
-    let lines = env.lines().filter_map(|line| line.trim().strip_prefix("AUDITSHIELD_SERVER__LISTEN="));
-    lines.last()?.trim_matches(['"', '\'']).rsplit_once(':')?.1.parse().ok()
+    let mut lines = env.lines().filter_map(|line| line.trim().strip_prefix("AUDITSHIELD_SERVER__LISTEN="));
+    lines.next_back()?.trim_matches(['"', '\'']).rsplit_once(':')?.1.parse().ok()
 }
 
 fn free_pair() -> Result<u16, Error> {
