@@ -29,8 +29,8 @@ pub(super) fn layer<S>() -> Result<Option<impl Layer<S>>, ExporterBuildError>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
-    let given = |name: &&str| std::env::var_os(name).is_some_and(|text| !text.is_empty());
-    if !ENDPOINTS.iter().any(|name| given(&name)) {
+    let given = |name: &str| std::env::var_os(name).is_some_and(|text| !text.is_empty());
+    if !ENDPOINTS.iter().any(|name| given(name)) {
         return Ok(None);
     }
     // An already installed provider serves just as well.
