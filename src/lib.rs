@@ -16,6 +16,7 @@ pub mod config;
 pub mod doctor;
 pub mod domain;
 pub mod http;
+pub mod install;
 pub mod ledger;
 pub mod ports;
 pub mod simulator;

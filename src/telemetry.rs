@@ -1,5 +1,8 @@
 //! Logs to standard error, and the names of the metrics.
 
+#[cfg(feature = "otlp")]
+mod otlp;
+
 use std::io::IsTerminal;
 use std::sync::OnceLock;
 
@@ -40,6 +43,11 @@ pub const METRICS: &[(Kind, &str, &str)] = &[
         "Times the journal's writer or the roster did not answer.",
     ),
     (Kind::Counter, "auditshield_events_total", "Committed events by kind."),
+    (
+        Kind::Counter,
+        "auditshield_invariant_violations_total",
+        "Laws broken by commits; each is a line of the log.",
+    ),
     (Kind::Counter, "auditshield_asks_refused_total", "Requests refused because too much was under way."),
     (Kind::Gauge, "auditshield_actors_seated", "Orders that have something to do, each in its actor."),
     (Kind::Counter, "auditshield_actor_restarts_total", "Actors replaced after a panic."),
@@ -127,11 +135,27 @@ pub fn logs(level: &str, format: LogFormat) {
     } else {
         fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).boxed()
     };
+    let registry = tracing_subscriber::registry().with(layer.with_filter(filter));
+    #[cfg(feature = "otlp")]
+    let (registry, fault) = match otlp::layer() {
+        Ok(spans) => (registry.with(spans), None),
+        Err(fault) => (registry.with(None), Some(fault)),
+    };
     // Fails only where a log runs already: tests, and a demo that starts a daemon inside itself.
-    if tracing_subscriber::registry().with(layer.with_filter(filter)).try_init().is_ok() {
+    if registry.try_init().is_ok() {
         // Set once, by the log that runs.
         let _ = FILTER.set(handle);
     }
+    #[cfg(feature = "otlp")]
+    if let Some(fault) = fault {
+        tracing::warn!(%fault, "no spans are exported: OTEL_EXPORTER_OTLP_ENDPOINT or its headers cannot be used");
+    }
+}
+
+/// Sends what still waits for a collector; nothing without the feature `otlp`. Call it once nothing more will come.
+pub fn flush() {
+    #[cfg(feature = "otlp")]
+    otlp::flush();
 }
 
 /// From now on a panic is a line of the log, with its thread and place, and with a backtrace where `RUST_BACKTRACE` asks
@@ -196,6 +220,7 @@ fn describe() {
     }
     // Counted seldom: without a first value a scrape would not show them, and an alert on them would know nothing.
     metrics::counter!("auditshield_asks_refused_total").increment(0);
+    metrics::counter!("auditshield_invariant_violations_total").increment(0);
     metrics::counter!("auditshield_watchdog_missed_total").increment(0);
     metrics::counter!("auditshield_mails_held_total").increment(0);
     metrics::counter!("auditshield_mails_fallback_total").increment(0);

@@ -15,8 +15,26 @@ const BODY_BYTES_MAX = 65536;
 const SPOOLED_MAX = 10000;
 const UPSTREAM_SECONDS_MAX = 5;
 
-$upstream = getenv('AUDITSHIELD_UPSTREAM') ?: 'http://127.0.0.1:8000/payment/callback/';
-$spool = getenv('AUDITSHIELD_SPOOL') ?: dirname(__DIR__) . '/auditshield/spool';
+const REDIRECTS_MAX = 5;
+
+/**
+ * What SetEnv says. Each internal redirect of Apache (a rewritten address, PHP run as a CGI) puts REDIRECT_ before the name:
+ * taken for "not set", the notification would go to the default's folder, where no daemon looks.
+ */
+function setting(string $name, string $default): string
+{
+    for ($redirects = 0; $redirects <= REDIRECTS_MAX; $redirects++) {
+        $full = str_repeat('REDIRECT_', $redirects) . $name;
+        $value = $_SERVER[$full] ?? getenv($full);
+        if (is_string($value) && $value !== '') {
+            return $value;
+        }
+    }
+    return $default;
+}
+
+$upstream = setting('AUDITSHIELD_UPSTREAM', 'http://127.0.0.1:8000/payment/callback/');
+$spool = setting('AUDITSHIELD_SPOOL', dirname(__DIR__) . '/auditshield/spool');
 
 function answer(int $status, string $text): never
 {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tracing::Instrument;
+
 use super::Shared;
 use super::errand::Errand;
 use crate::domain::input::{Reminding, Report};
@@ -14,6 +16,7 @@ use crate::ports::{Letter, Occasion, Posted};
 pub(super) fn deliver(shared: Arc<Shared>, payment: &Payment, sale: &Sale) -> Errand {
     let letter = letter(&shared, payment, sale, Occasion::Delivery);
     let link = sale.link.number;
+    let span = tracing::debug_span!("deliver", order = %payment.id);
     let time = shared.parts.settings.errand_time;
     let work = async move {
         match shared.parts.mailer.send(letter).await {
@@ -23,7 +26,7 @@ pub(super) fn deliver(shared: Arc<Shared>, payment: &Payment, sale: &Sale) -> Er
         }
     };
     let lost = Report::MailUnavailable { link, reason: "LOST".to_owned() };
-    Errand { work: Box::pin(work), lost, time }
+    Errand { work: Box::pin(work.instrument(span)), lost, time }
 }
 
 /// Reminds the buyer of the link of `sale`, if there is still time.

@@ -303,6 +303,7 @@ impl State {
         };
         failpoint!("created.before_init" if matches!(input, Input::Buy(_)));
         failpoint!("paid.before_mail" if events.iter().any(|event| matches!(event, crate::domain::event::Event::Paid { .. })));
+        log::laws(payment, &events, standing.payment());
         for event in &events {
             log::event(order, event);
             self.shared.silence.see(event, !standing.payment().notices.is_empty());

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tracing::Instrument;
+
 use super::Shared;
 use super::errand::Errand;
 use crate::domain::input::{Report, Verdict};
@@ -42,7 +44,7 @@ pub(super) fn check(shared: Arc<Shared>, payment: Arc<Payment>) -> Errand {
         Report::Checked { answers, notices }
     };
     Errand {
-        work: Box::pin(work),
+        work: Box::pin(work.instrument(tracing::debug_span!("check", %order))),
         lost: Report::Checked { answers: vec![(newest, unheard())], notices },
         time,
     }
@@ -56,6 +58,7 @@ fn unheard() -> Verdict {
 /// crash fell in between. A transaction that CinetPay may know is never opened again under the same number.
 pub(super) fn open(shared: Arc<Shared>, payment: Arc<Payment>, ask_first: bool) -> Errand {
     let (newest, time) = (payment.attempt, shared.parts.settings.errand_time);
+    let span = tracing::debug_span!("open", order = %payment.id);
     let work = async move {
         if !ask_first {
             return open_now(&shared, &payment, newest).await;
@@ -79,7 +82,7 @@ pub(super) fn open(shared: Arc<Shared>, payment: Arc<Payment>, ask_first: bool) 
         }
     };
     let lost = Report::NotOpened { attempt: newest, reason: "LOST".to_owned(), ambiguous: true };
-    Errand { work: Box::pin(work), lost, time }
+    Errand { work: Box::pin(work.instrument(span)), lost, time }
 }
 
 async fn open_now(shared: &Shared, payment: &Payment, attempt: Attempt) -> Report {

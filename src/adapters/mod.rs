@@ -10,6 +10,7 @@ pub mod dns;
 pub mod keyed_hash;
 pub mod limits;
 pub mod mailer;
+pub mod ngrok;
 pub mod outside;
 pub mod proof_key;
 pub mod receipt;

@@ -12,7 +12,7 @@ use crate::adapters::cinetpay::client::{self, Client};
 use crate::adapters::cinetpay::signature::{Rejection, Verifier};
 use crate::adapters::cinetpay::trial;
 use crate::adapters::keyed_hash::KeyedHash;
-use crate::adapters::limits::{ClientLimiter, client_ip};
+use crate::adapters::limits::{ClientLimiter, client_ip, is_trusted};
 use crate::adapters::mailer::{self, Postman};
 use crate::adapters::proof_key::ProofKey;
 use crate::adapters::token::{DownloadClaim, Links, TokenError};
@@ -25,6 +25,8 @@ use crate::http::{
 use crate::ledger::Ledger;
 use crate::ports::{Clock, Current};
 
+/// Beside the catalogue: the folder whose files a proxy may send.
+const FILES: &str = "files";
 /// Payment pages being opened at one time.
 const OPEN_MAX: usize = 128;
 
@@ -187,6 +189,10 @@ pub(super) fn deps(config: &Config, built: Built, live: &Live) -> Deps {
         clock: built.clock,
         site_id: config.cinetpay.site_id.clone(),
         gates: Gates {
+            proxied: {
+                let proxies = proxies.clone();
+                Arc::new(move |peer| is_trusted(peer, &proxies))
+            },
             client: Arc::new(move |headers, peer| client_ip(peer, headers, &proxies)),
             buy: gate(&limiters.buy),
             unsigned: gate(&limiters.unsigned),
@@ -201,6 +207,8 @@ pub(super) fn deps(config: &Config, built: Built, live: &Live) -> Deps {
             merchant: Arc::new(config.merchant.clone()),
             zone: config.zone,
             secure: config.server.public_url.scheme() == "https",
+            sendfile: config.download.sendfile,
+            files_root: config.catalog.path.with_file_name(FILES),
             policy: config.policy(),
         },
         admin_token: AdminToken::new(config.admin.token.expose().to_owned()),

@@ -1,8 +1,8 @@
 //! `serve` and `demo`: thin, the work is in `app`.
 
-use super::{Failure, Source, output, refuse, runtime};
+use super::{Failure, Source, THREADS_MAX, output, refuse, runtime};
 use crate::app;
-use crate::config::{self, LogFormat};
+use crate::config::{self, Config, Given, LogFormat};
 use crate::telemetry;
 
 #[derive(clap::Args)]
@@ -21,20 +21,28 @@ pub(super) struct DemoArgs {
 pub(super) fn serve(source: Source) -> Result<(), Failure> {
     let given = source.given();
     let config = config::load(&given).map_err(|problems| refuse(&problems))?;
+    run_daemon(config, given)
+}
+
+/// Runs the daemon until it is told to stop. `given` is where `config` came from.
+pub(super) fn run_daemon(config: Config, given: Given) -> Result<(), Failure> {
     telemetry::logs(&config.log.level, config.log.format);
     telemetry::panics(crate::ledger::LETTING_GO);
     for warning in &config.warnings {
         tracing::warn!(variable = %warning.name, "{}", warning.english);
     }
     let inherited = done(app::inherited(&given))?;
-    done(runtime()?.block_on(Box::pin(app::serve(config, given, inherited))))
+    let runtime = runtime(config.server.threads_max)?;
+    let ended = runtime.block_on(Box::pin(app::serve(config, given, inherited)));
+    telemetry::flush();
+    done(ended)
 }
 
 pub(super) fn demo(args: &DemoArgs) -> Result<(), Failure> {
     let level = std::env::var("AUDITSHIELD_LOG").unwrap_or_else(|_| "warn".to_owned());
     telemetry::logs(&level, LogFormat::Auto);
     let options = app::DemoOptions { once: args.once, port: args.port };
-    done(runtime()?.block_on(Box::pin(app::demo(options, &mut |line| output::say(line)))))
+    done(runtime(THREADS_MAX)?.block_on(Box::pin(app::demo(options, &mut |line| output::say(line)))))
 }
 
 fn done<T>(result: Result<T, app::Error>) -> Result<T, Failure> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::{Failure, Source, output, runtime};
+use super::{Failure, Source, THREADS_MAX, output, runtime};
 use crate::config;
 use crate::doctor::{self, Finding, Patient, Severity};
 use crate::domain::values::Email;
@@ -72,7 +72,7 @@ pub(super) fn run(args: DoctorArgs) -> Result<(), Failure> {
                 trial_to: args.test_mail,
                 go_live: args.go_live,
             };
-            runtime()?.block_on(Box::pin(doctor::examine(&patient)))
+            runtime(THREADS_MAX)?.block_on(Box::pin(doctor::examine(&patient)))
         }
     };
     let worst = doctor::worst(&findings);

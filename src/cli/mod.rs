@@ -3,8 +3,11 @@
 mod aside;
 mod check;
 mod daemon;
+mod dev;
 mod doctor;
+mod install;
 mod ledger;
+mod manual;
 mod orders;
 mod output;
 mod papers;
@@ -18,7 +21,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::builder::styling::{AnsiColor, Styles};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{Given, Problems};
 
@@ -52,6 +55,8 @@ struct Cli {
 enum Command {
     /// Lance le service · Runs the daemon
     Serve(Source),
+    /// Service d'essai derrière un tunnel ngrok · A sandbox daemon behind an ngrok tunnel
+    Dev(dev::DevArgs),
     /// Boutique, service, simulateur et boîte aux lettres en un seul processus · Everything in one process, offline
     Demo(daemon::DemoArgs),
     /// Examine l'installation : réglages, adresses, CinetPay, courriel, disque · Examines the installation
@@ -66,6 +71,13 @@ enum Command {
     /// Les réglages · The configuration
     #[command(subcommand)]
     Config(check::ConfigCommand),
+    /// Installe dans un compte sans root (cPanel) · Installs into an account without root
+    Install(install::InstallArgs),
+    /// Retire ce que `install` a posé ; le registre et les réglages restent · Takes it out again; ledger and settings stay
+    Uninstall(install::UninstallArgs),
+    /// Pages du manuel et complétions, pour un paquet · Manual pages and completions, for a package
+    #[command(hide = true)]
+    Manual(manual::ManualArgs),
 }
 
 /// Where the settings come from.
@@ -119,12 +131,16 @@ pub(super) fn refuse(problems: &Problems) -> Failure {
 pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Serve(source) => daemon::serve(source),
+        Command::Dev(args) => dev::run(args),
         Command::Demo(args) => daemon::demo(&args),
         Command::Doctor(args) => doctor::run(args),
         Command::Simulator(args) => simulator::run(args),
         Command::Orders(args) => orders::run(args),
         Command::Ledger(command) => ledger::run(command),
         Command::Config(command) => check::run(command),
+        Command::Install(args) => install::install(&args),
+        Command::Uninstall(args) => install::uninstall(&args),
+        Command::Manual(args) => manual::run(&args, Cli::command()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -132,14 +148,26 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// A runtime with few threads: shared hosts allow a hundred, and the ledger needs some too.
-pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    const WORKERS_MAX: usize = 8;
+/// Threads that no setting moves: the main one, the journal's writer, the indexer, and seven that sled keeps.
+const THREADS_FIXED: usize = 10;
+/// What commands other than `serve` may have; the setting's default.
+pub(super) const THREADS_MAX: usize = 16;
+
+/// Threads for requests and for what blocks, so that the whole process has at most `threads_max`.
+fn pools(threads_max: usize, cores: usize) -> (usize, usize) {
     const BLOCKING_MAX: usize = 8;
+    let shared = threads_max.saturating_sub(THREADS_FIXED).max(4);
+    let blocking = (shared - 2).min(shared * 2 / 3).min(BLOCKING_MAX);
+    (cores.max(2).min(shared - blocking), blocking)
+}
+
+/// A runtime that leaves the process with at most `threads_max` threads, the ledger's included.
+pub(super) fn runtime(threads_max: usize) -> Result<tokio::runtime::Runtime, Failure> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let (workers, blocking) = pools(threads_max, cores);
     tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(cores.clamp(2, WORKERS_MAX))
-        .max_blocking_threads(BLOCKING_MAX)
+        .worker_threads(workers)
+        .max_blocking_threads(blocking)
         .enable_all()
         .build()
         .map_err(|fault| {

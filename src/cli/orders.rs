@@ -4,7 +4,7 @@
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{Failure, Source, output, papers, refuse, runtime};
+use super::{Failure, Source, THREADS_MAX, output, papers, refuse, runtime};
 use crate::adapters::admin_api::{AdminApi, ApiError};
 use crate::config;
 use crate::domain::payment::Status;
@@ -146,7 +146,7 @@ pub(super) fn run(args: OrdersArgs) -> Result<(), Failure> {
         About::Orders(command) => command,
         About::Papers(command) => return papers::run(&api, command, args.json),
     };
-    let answer = runtime()?.block_on(ask(&api, command)).map_err(|fault| complain(&fault))?;
+    let answer = runtime(THREADS_MAX)?.block_on(ask(&api, command)).map_err(|fault| complain(&fault))?;
     if args.json {
         output::json(&answer);
     } else if matches!(command, OrdersCommand::List(_)) {

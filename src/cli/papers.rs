@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::aside::Aside;
 use super::orders::{complain, order_id};
-use super::{Failure, output, runtime};
+use super::{Failure, THREADS_MAX, output, runtime};
 use crate::adapters::admin_api::{AdminApi, ApiError};
 use crate::domain::settlement::{Finding, Kind, Report};
 use crate::domain::values::{Lang, OrderId};
@@ -114,12 +114,13 @@ pub(super) fn run(api: &AdminApi, command: &PapersCommand, json: bool) -> Result
             let query =
                 [("from", args.from.as_str()), ("to", &args.to), ("by", &args.by), ("lang", &args.lang)];
             written(args.output.as_deref(), |out| {
-                runtime().map(|runtime| runtime.block_on(api.export(&args.format, &query, out)))
+                runtime(THREADS_MAX).map(|runtime| runtime.block_on(api.export(&args.format, &query, out)))
             })
         }
         PapersCommand::Settle(args) => settle(api, args, json),
         PapersCommand::Dossier(args) => {
-            let letter = runtime()?.block_on(api.dossier(args.id)).map_err(|fault| complain(&fault))?;
+            let letter =
+                runtime(THREADS_MAX)?.block_on(api.dossier(args.id)).map_err(|fault| complain(&fault))?;
             if json {
                 output::json(&letter);
             } else {
@@ -134,7 +135,7 @@ pub(super) fn run(api: &AdminApi, command: &PapersCommand, json: bool) -> Result
             Ok(())
         }
         PapersCommand::Proof(args) => written(args.output.as_deref(), |out| {
-            runtime().map(|runtime| match args.id {
+            runtime(THREADS_MAX).map(|runtime| match args.id {
                 Some(id) => runtime.block_on(api.proof(id, out)),
                 None => runtime.block_on(api.proof_keys(out)),
             })
@@ -172,7 +173,7 @@ fn settle(api: &AdminApi, args: &SettleArgs, json: bool) -> Result<(), Failure> 
     })?;
     let given = [("from", args.from.as_deref()), ("to", args.to.as_deref())];
     let query: Vec<(&str, &str)> = given.into_iter().filter_map(|(key, day)| Some((key, day?))).collect();
-    let answer = match runtime()?.block_on(api.settle(file, &query)) {
+    let answer = match runtime(THREADS_MAX)?.block_on(api.settle(file, &query)) {
         Ok(answer) => answer,
         Err(fault @ ApiError::Refused { status: 400 | 413, .. }) => {
             complain(&fault);

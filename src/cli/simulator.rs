@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
 
-use super::{Failure, output, runtime};
+use super::{Failure, THREADS_MAX, output, runtime};
 use crate::config::LogFormat;
 use crate::simulator::{self, Options};
 use crate::telemetry;
@@ -25,7 +25,7 @@ pub(super) struct SimulatorArgs {
 
 pub(super) fn run(args: SimulatorArgs) -> Result<(), Failure> {
     telemetry::logs("info", LogFormat::Auto);
-    runtime()?.block_on(Box::pin(serve(args)))
+    runtime(THREADS_MAX)?.block_on(Box::pin(serve(args)))
 }
 
 async fn serve(args: SimulatorArgs) -> Result<(), Failure> {

@@ -52,5 +52,28 @@ fn usage() {
     check("auditshield config check --json", true);
     check("auditshield doctor --go-live --json --test-mail awa@example.ci", true);
     check("auditshield doctor --test-mail nobody", false);
+    check("auditshield dev --env-file .env --public-url https://essai.example.ci", true);
+    check("auditshield dev --public-url nowhere", false);
+    check("auditshield install --user --prefix /home/awa/auditshield --port 8200 --no-cron", true);
+    check("auditshield install", false);
+    check("auditshield install --user --port 80", false);
+    check("auditshield uninstall --user", true);
+    check("auditshield manual target/manual", true);
     check("auditshield", false);
+}
+
+#[test]
+fn threads() {
+    let check = |threads_max, cores, want| {
+        let (workers, blocking) = super::pools(threads_max, cores);
+        assert_eq!((workers, blocking), want, "{threads_max} threads, {cores} cores");
+        assert!(super::THREADS_FIXED + workers + blocking <= threads_max);
+    };
+    check(14, 1, (2, 2));
+    check(16, 1, (2, 4));
+    check(16, 2, (2, 4));
+    check(16, 64, (2, 4));
+    check(24, 8, (6, 8));
+    check(32, 8, (8, 8));
+    check(64, 64, (46, 8));
 }

@@ -92,6 +92,8 @@ pub struct Server {
     pub trusted_proxies: Vec<IpNet>,
     /// Connections at once.
     pub connections_max: usize,
+    /// Threads of the process, the ledger's included.
+    pub threads_max: usize,
 }
 
 /// `[admin]`
@@ -198,6 +200,20 @@ pub struct Download {
     pub grant_ttl: Duration,
     /// How long before its end an unused link is reminded of; none = never.
     pub remind_before: Option<Duration>,
+    /// Who sends the file's bytes.
+    pub sendfile: Sendfile,
+}
+
+/// Who sends a file's bytes once the daemon has allowed it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Sendfile {
+    /// The daemon.
+    #[default]
+    Daemon,
+    /// nginx, told by `X-Accel-Redirect`.
+    AccelRedirect,
+    /// Apache with mod_xsendfile, told by `X-Sendfile`.
+    Sendfile,
 }
 
 /// `[verify]`

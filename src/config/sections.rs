@@ -12,10 +12,12 @@ use super::reader::{Fault, Reader};
 use super::rules::{self, SECRET_BYTES_MIN, public_address, real_secret, web_address};
 use super::{
     Actors, Admin, CatalogFile, Channels, Cinetpay, Config, Deliver, Download, Environment, Limits, Log,
-    LogFormat, Server, Store, Verify, authority, catalog, mail, merchant,
+    LogFormat, Sendfile, Server, Store, Verify, authority, catalog, mail, merchant,
 };
 
 const BYTES_PER_MIB: u64 = 1024 * 1024;
+/// The ledger's ten, the main one among them, and two each for requests and for what blocks.
+const THREADS_MIN: usize = 14;
 /// A tebibyte of free room is more than anybody wants to keep.
 const MIB_MAX: u64 = 1024 * 1024;
 /// Where `auditshield simulator` listens.
@@ -57,6 +59,7 @@ pub(super) fn config(reader: &Reader<'_>) -> Option<Config> {
         grant_ttl: reader.duration("download.grant_ttl", MILLISECOND),
         remind_before: Some(reader.duration("download.remind_before", Duration::ZERO))
             .filter(|before| !before.is_zero()),
+        sendfile: reader.parsed("download.sendfile", sendfile).unwrap_or_default(),
     };
     let verify = verify(reader);
     let deliver = Deliver { concurrency: reader.number("deliver.concurrency", 1..=1_024) };
@@ -116,12 +119,14 @@ fn server(reader: &Reader<'_>, production: bool) -> Option<Server> {
     let allowed_origins = reader.list("server.allowed_origins", rules::origin);
     let trusted_proxies = reader.list("server.trusted_proxies", rules::network);
     let connections_max = reader.number("server.connections_max", 1..=1_000_000);
+    let threads_max = reader.number("server.threads_max", THREADS_MIN..=1_024);
     Some(Server {
         listen: listen?,
         public_url: public_url?,
         allowed_origins,
         trusted_proxies,
         connections_max,
+        threads_max,
     })
 }
 
@@ -287,6 +292,18 @@ fn log(reader: &Reader<'_>) -> Log {
         )),
     });
     Log { level: level.unwrap_or_else(|| "info".to_owned()), format: format.unwrap_or(LogFormat::Auto) }
+}
+
+fn sendfile(text: &str) -> Result<Sendfile, Fault> {
+    match text {
+        "off" => Ok(Sendfile::Daemon),
+        "x-accel-redirect" => Ok(Sendfile::AccelRedirect),
+        "x-sendfile" => Ok(Sendfile::Sendfile),
+        _ => Err((
+            format!("« {text} » est inconnu — écrivez off, x-accel-redirect (nginx) ou x-sendfile (Apache)"),
+            "unknown — write off, x-accel-redirect (nginx) or x-sendfile (Apache)".to_owned(),
+        )),
+    }
 }
 
 fn channels(text: &str) -> Result<Channels, Fault> {

@@ -35,6 +35,8 @@ pub struct Given {
     pub env_file: Option<PathBuf>,
     /// The environment.
     pub env: BTreeMap<String, String>,
+    /// What the command itself decides, by variable; wins over everything.
+    pub decided: BTreeMap<String, String>,
     /// Whether [`FILE_DEFAULT`] is looked for.
     pub look_for_file: bool,
 }
@@ -44,7 +46,7 @@ impl Given {
     pub fn from_process(file: Option<PathBuf>, env_file: Option<PathBuf>) -> Self {
         let text = |s: std::ffi::OsString| s.to_string_lossy().into_owned();
         let env = std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect();
-        Self { file, env_file, env, look_for_file: true }
+        Self { file, env_file, env, look_for_file: true, ..Self::default() }
     }
     /// Only these variables: no file, no environment. For `demo` and the tests.
     pub fn only<N: Into<String>, V: Into<String>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
@@ -126,6 +128,7 @@ pub(super) fn gather(given: &Given, problems: &mut Vec<Problem>) -> Values {
             )),
         }
     }
+    variables(&given.decided, &known, None, &mut values, problems);
     values
 }
 

@@ -1,4 +1,4 @@
-//! What must hold of every order at every moment. Shared by the tests and `ledger verify`.
+//! What must hold of every order at every moment. Shared by the tests, the running daemon and `ledger verify`.
 
 use super::event::Event;
 use super::payment::{Mail, Payment, Status};
@@ -33,6 +33,38 @@ pub fn violations(payment: &Payment, history: &[Event]) -> Vec<String> {
         law(!sent || sale.delivered_at.is_some(), "its mail is sent but it is not delivered");
     }
     if let Status::Refunded(sale) = &payment.status {
+        law(sale.link.revoked, "refunded with a live link");
+    }
+    found
+}
+
+/// Every law that one commit breaks, as far as the state before it, its events and the state after it show: what the running
+/// daemon looks at after each commit. The rest needs the whole history, and is `ledger verify`'s.
+pub fn broken_by(before: Option<&Payment>, events: &[Event], after: &Payment) -> Vec<&'static str> {
+    let mut found = Vec::new();
+    let mut law = |holds: bool, words: &'static str| {
+        if !holds {
+            found.push(words);
+        }
+    };
+    let count = |kind: &str| events.iter().filter(|event| event.kind() == kind).count();
+    let sold = before.and_then(Payment::sale);
+    law(count("CREATED") == usize::from(before.is_none()), "CREATED is not the first event, and that alone");
+    law(before.is_none_or(|before| before.price == after.price), "the price changed");
+    law(count("PAID") + usize::from(sold.is_some()) <= 1, "PAID more than once");
+    law((count("PAID") == 1 || sold.is_some()) == after.sale().is_some(), "PAID and its status disagree");
+    let reviewed = before.is_some_and(|before| matches!(before.status, Status::Review { .. }));
+    let approved = |event: &Event| matches!(event, Event::Paid { approved: Some(_), .. });
+    let reason = (reviewed && events.iter().any(approved)) || paid_for_a_reason(events);
+    law(reason, "PAID without an accepted check or an approved review");
+    let delivered = sold.is_some_and(|sale| sale.delivered_at.is_some());
+    law(count("DELIVERED") + usize::from(delivered) <= 1, "DELIVERED more than once");
+    if let Some(sale) = after.sale() {
+        law(sale.link.downloads <= sale.link.max_downloads, "more downloads than its link allows");
+    } else {
+        law(count("DELIVERED") + count("DOWNLOADED") == 0, "DELIVERED or DOWNLOADED without PAID");
+    }
+    if let Status::Refunded(sale) = &after.status {
         law(sale.link.revoked, "refunded with a live link");
     }
     found

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use super::decide::{Refusal, decide};
 use super::event::{Decision, Event};
 use super::input::{Acceptance, Input, Notice, Purchase, Report, Verdict};
-use super::invariants::violations;
+use super::invariants::{broken_by, violations};
 use super::payment::{LinkState, NOTICES_MAX, Payment, Step, due_at, next_step};
 use super::schedule::Policy;
 use super::values::{Attempt, Buyer, Claimed, Currency, Email, Lang, Money, OrderId, Timestamp};
@@ -41,6 +41,7 @@ impl Tale {
             Ok(events) if events.is_empty() => "nothing".to_owned(),
             Ok(events) => {
                 let next = Payment::evolve(self.payment.as_ref(), self.id, &events, self.now).unwrap();
+                assert_eq!(broken_by(self.payment.as_ref(), &events, &next), Vec::<&str>::new());
                 self.payment = Some(next);
                 self.history.extend(events.iter().cloned());
                 assert_eq!(violations(self.payment.as_ref().unwrap(), &self.history), Vec::<String>::new());

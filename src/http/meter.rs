@@ -24,6 +24,7 @@ impl Meter {
     /// Counts an answer and how long it took until its head was ready.
     pub(crate) fn answered(&self, since: Instant, answer: &Response) {
         let status = answer.status().as_u16();
+        tracing::Span::current().record("status", status);
         let class = usize::from(status / 100).clamp(1, self.classes.len()) - 1;
         self.classes[class].increment(1);
         self.duration.record(since.elapsed().as_secs_f64());

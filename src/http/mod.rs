@@ -14,6 +14,7 @@ mod claims;
 mod cors;
 mod download;
 mod file;
+mod hand_over;
 mod language;
 mod markdown;
 mod meter;
@@ -33,10 +34,12 @@ mod status;
 mod tests;
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use subtle::ConstantTimeEq;
 use tokio::time::Instant;
+use tracing::Instrument;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::HeaderMap;
@@ -44,6 +47,7 @@ use warp::http::header::CACHE_CONTROL;
 use warp::reply::Response;
 
 use crate::actors::Orders;
+use crate::config::Sendfile;
 use crate::domain::calendar::Zone;
 use crate::domain::catalog::Catalog;
 use crate::domain::merchant::Merchant;
@@ -180,6 +184,8 @@ pub enum BadToken {
 pub struct Gates {
     /// Who the client is: the connection's peer, or what a trusted proxy says of it.
     pub client: FindClient,
+    /// Whether a connection comes from a trusted proxy.
+    pub proxied: Arc<dyn Fn(IpAddr) -> bool + Send + Sync>,
     /// Purchases.
     pub buy: Gate,
     /// Notifications without a valid signature. Valid ones are never limited.
@@ -207,6 +213,10 @@ pub struct Settings {
     pub zone: Zone,
     /// Whether the world reaches us over https: then cookies never travel without it.
     pub secure: bool,
+    /// Who sends a file's bytes.
+    pub sendfile: Sendfile,
+    /// The folder `files` beside the catalogue: a proxy sends nothing from outside it.
+    pub files_root: PathBuf,
     /// Times and counts: whether a refused order may be tried again.
     pub policy: Policy,
 }
@@ -267,15 +277,19 @@ pub fn public_routes(deps: &Arc<Deps>) -> BoxedFilter<(Response,)> {
         .then(move |mut call: Call| {
             let site = Arc::clone(&site);
             call.merchant = Arc::clone(&site.deps.settings.merchant);
+            let span = span("public", &call);
             // Boxed: one route's future must not make every connection as large as the largest of them.
-            Box::pin(async move {
-                let since = Instant::now();
-                let chosen = language::chosen(&call);
-                let mut answer = public(&site, call).await;
-                language::remember(&site.deps, chosen, &mut answer);
-                site.meter.answered(since, &answer);
-                answer
-            })
+            Box::pin(
+                async move {
+                    let since = Instant::now();
+                    let chosen = language::chosen(&call);
+                    let mut answer = public(&site, call).await;
+                    language::remember(&site.deps, chosen, &mut answer);
+                    site.meter.answered(since, &answer);
+                    answer
+                }
+                .instrument(span),
+            )
         })
         .boxed()
 }
@@ -328,6 +342,15 @@ async fn public(site: &Arc<Site>, call: Call) -> Response {
     }
 }
 
+/// A request for whoever follows its way. Not its address: that may open a file.
+fn span(listener: &'static str, call: &Call) -> tracing::Span {
+    const AREAS: [&str; 8] = ["buy", "payment", "download", "commande", "achats", "admin", "api", "metrics"];
+    let first = call.segments.first().map(String::as_str);
+    let area = AREAS.into_iter().find(|area| first == Some(area)).unwrap_or("other");
+    let method = call.method.as_str();
+    tracing::debug_span!("request", listener, method, area, status = tracing::field::Empty)
+}
+
 /// Search engines have nothing to look for in links and orders.
 fn robots() -> Response {
     let mut answer = answer::text(
@@ -346,14 +369,18 @@ pub fn admin_routes(deps: &Arc<Deps>) -> BoxedFilter<(Response,)> {
         .then(move |mut call: Call| {
             let (office, meter) = (Arc::clone(&office), Arc::clone(&meter));
             call.merchant = Arc::clone(&office.deps().settings.merchant);
-            Box::pin(async move {
-                let since = Instant::now();
-                let chosen = language::chosen(&call);
-                let mut answer = admin::route(&office, call).await;
-                language::remember(office.deps(), chosen, &mut answer);
-                meter.answered(since, &answer);
-                answer
-            })
+            let span = span("admin", &call);
+            Box::pin(
+                async move {
+                    let since = Instant::now();
+                    let chosen = language::chosen(&call);
+                    let mut answer = admin::route(&office, call).await;
+                    language::remember(office.deps(), chosen, &mut answer);
+                    meter.answered(since, &answer);
+                    answer
+                }
+                .instrument(span),
+            )
         })
         .boxed()
 }

@@ -172,6 +172,7 @@ async fn stage() -> Stage {
         seals: seals(),
         gates: Gates {
             client: Arc::new(|_, peer| peer),
+            proxied: Arc::new(|_| false),
             // The client 10.0.0.9 buys too much.
             buy: Arc::new(|ip| if ip == IpAddr::from([10, 0, 0, 9]) { Err(7) } else { Ok(()) }),
             unsigned: Arc::clone(&open),

@@ -161,8 +161,13 @@ impl World {
 
     /// Starts the daemon, without waiting for it.
     pub(crate) fn spawn(&mut self) {
+        self.spawn_as(&["serve"]);
+    }
+
+    /// The same by another command.
+    pub(crate) fn spawn_as(&mut self, arguments: &[&str]) {
         assert!(self.child.is_none(), "it runs already");
-        self.child = Some(self.launch(&["serve"], &self.path("said")));
+        self.child = Some(self.launch(arguments, &self.path("said")));
     }
 
     /// Starts the daemon and waits until it is ready.

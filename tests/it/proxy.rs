@@ -1,5 +1,8 @@
 //! nginx and Apache, with the shipped configurations, in front of the daemon. `tests/proxy/run` installs them.
 
+mod files;
+mod php;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -37,6 +40,15 @@ enum Kind {
     Nginx,
     Apache,
     Htaccess,
+    /// The same with notify.php, and PHP to run it.
+    Php,
+}
+
+impl Kind {
+    /// Whether it is a whole server of one's own, or an account on somebody's.
+    fn is_account(self) -> bool {
+        matches!(self, Self::Htaccess | Self::Php)
+    }
 }
 
 /// A proxy, the daemon behind it, and a buyer's client that comes from an address of its own.
@@ -58,23 +70,35 @@ impl Drop for Street {
 
 impl Street {
     async fn new(kind: Kind) -> Self {
+        Self::sending_files(kind, "off").await
+    }
+
+    /// `by`: who sends the files, as `AUDITSHIELD_DOWNLOAD__SENDFILE` has it.
+    async fn sending_files(kind: Kind, by: &str) -> Self {
         let place = SocketAddr::from(([127, 0, 0, 1], port()));
         let base = match kind {
             Kind::Nginx | Kind::Apache => format!("https://{NAME}:{}", place.port()),
-            Kind::Htaccess => format!("http://{NAME}:{}", place.port()),
+            Kind::Htaccess | Kind::Php => format!("http://{NAME}:{}", place.port()),
         };
         let mut world = World::new(&[
             ("AUDITSHIELD_SERVER__PUBLIC_URL", &base),
             ("AUDITSHIELD_SERVER__TRUSTED_PROXIES", "127.0.0.1"),
             ("AUDITSHIELD_VERIFY__FIRST_POLL", "24h"),
+            ("AUDITSHIELD_DOWNLOAD__SENDFILE", by),
         ])
         .await;
+        if kind == Kind::Php {
+            let spool = world.path("spool").display().to_string();
+            world.settings.insert("AUDITSHIELD_SPOOL__FOLDER".to_owned(), spool);
+        }
         let logs = world.path("logs");
         std::fs::create_dir(&logs).unwrap();
         let certificate = certificate(&world);
         let (program, arguments) = match kind {
             Kind::Nginx => ("/usr/sbin/nginx", nginx(&world, place)),
-            Kind::Apache | Kind::Htaccess => ("/usr/sbin/apache2", apache(&world, place, kind)),
+            Kind::Apache | Kind::Htaccess | Kind::Php => {
+                ("/usr/sbin/apache2", apache(&world, place, kind, by))
+            }
         };
         let said = std::fs::File::create(world.path("proxy")).unwrap();
         let proxy = Command::new(program)
@@ -156,12 +180,18 @@ fn shipped(world: &World, file: &str, changes: &[(&str, String)]) -> String {
     text
 }
 
+/// The folder whose files a proxy may send.
+fn files(world: &World) -> String {
+    world.path("files").display().to_string()
+}
+
 fn nginx(world: &World, place: SocketAddr) -> Vec<String> {
     let logs = world.path("logs").display().to_string();
     let changes = [
         ("listen 80;", format!("listen 127.0.0.1:{};", port())),
         ("listen 443 ssl;", format!("listen {place} ssl;")),
         ("/var/log/nginx", logs.clone()),
+        ("/etc/auditshield/files", files(world)),
     ];
     let site = shipped(world, "nginx/auditshield.conf", &changes);
     let folder = world.path("").display().to_string();
@@ -176,22 +206,32 @@ fn nginx(world: &World, place: SocketAddr) -> Vec<String> {
     vec!["-p".to_owned(), folder, "-c".to_owned(), file.display().to_string()]
 }
 
-fn apache(world: &World, place: SocketAddr, kind: Kind) -> Vec<String> {
+fn apache(world: &World, place: SocketAddr, kind: Kind, by: &str) -> Vec<String> {
     let folder = world.path("").display().to_string();
-    let loaded =
-        MODULES.map(|name| format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"));
+    let xsendfile = (by == "x-sendfile").then_some("xsendfile");
+    let php = if kind == Kind::Php { &php::MODULES[..] } else { &[] };
+    let loaded: Vec<String> = MODULES
+        .into_iter()
+        .chain(xsendfile)
+        .chain(php.iter().copied())
+        .map(|name| format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"))
+        .collect();
     let mut main = format!(
         "ServerRoot {folder}\nServerName {NAME}\nPidFile {folder}/pid\nListen {place}\n{}\
          ErrorLog ${{APACHE_LOG_DIR}}/error.log\nMutex file:{folder}\n",
         loaded.concat()
     );
     if kind == Kind::Apache {
-        let site = [("*:443", place.to_string())];
+        let site = [("*:443", place.to_string()), ("/etc/auditshield/files", files(world))];
         main += &shipped(world, "apache/auditshield.conf", &site);
     } else {
         let root = world.path("public_html");
         std::fs::create_dir(&root).unwrap();
-        std::fs::write(root.join(".htaccess"), shipped(world, "apache/htaccess", &[])).unwrap();
+        let mut rules = shipped(world, "apache/htaccess", &[]);
+        if kind == Kind::Php {
+            rules = php::add(world, &root, &mut main) + &rules;
+        }
+        std::fs::write(root.join(".htaccess"), rules).unwrap();
         main += &format!(
             "DocumentRoot {0}\n<Directory {0}>\nAllowOverride All\nRequire all granted\n</Directory>\n",
             root.display()
@@ -277,7 +317,7 @@ async fn whole_street(kind: Kind) {
     }
     let marked = street.client.get(street.at("/payment/return/?order=MARKED-QUERY"));
     assert!(marked.send().await.unwrap().status().is_server_error());
-    if kind == Kind::Htaccess {
+    if kind.is_account() {
         // The account's log is the host's.
         return;
     }

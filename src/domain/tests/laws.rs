@@ -127,6 +127,46 @@ fn every_law_notices() {
     assert!(violations(tale.payment.as_ref().unwrap(), &[]).len() >= 3, "an empty history is no history");
 }
 
+/// Each way in which one commit can break a law names that law.
+#[test]
+fn every_law_notices_a_single_commit() {
+    let check = |law: &str, before: &Tale, events: &[Event], after: &Payment| {
+        let found = broken_by(before.payment.as_ref(), events, after);
+        assert!(if law.is_empty() { found.is_empty() } else { found.contains(&law) }, "{law}: {found:?}");
+    };
+    let paid = sold();
+    let all = paid.history.clone();
+    let of = |kind: &str| all.iter().filter(|event| event.kind() == kind).cloned().collect::<Vec<_>>();
+    let verdict = [of("CHECKED"), of("PAID")].concat();
+    let after = paid.payment.as_ref().unwrap();
+    let pending = Tale::at("PENDING");
+    check("", &pending, &verdict, after);
+    check("PAID without an accepted check or an approved review", &pending, &of("PAID"), after);
+    check("PAID and its status disagree", &pending, &verdict, pending.payment.as_ref().unwrap());
+    check("PAID and its status disagree", &pending, &[], after);
+    check("PAID more than once", &paid, &verdict, after);
+    check("DELIVERED more than once", &paid, &of("DELIVERED"), after);
+    check("PAID and its status disagree", &paid, &[], pending.payment.as_ref().unwrap());
+    check("CREATED is not the first event, and that alone", &paid, &of("CREATED"), after);
+    check("CREATED is not the first event, and that alone", &Tale::new(), &verdict, after);
+    let lonely = [Event::Delivered { remind_at: None }];
+    check("DELIVERED or DOWNLOADED without PAID", &pending, &lonely, pending.payment.as_ref().unwrap());
+    let changed = |change: fn(&mut Payment)| {
+        let mut payment = after.clone();
+        change(&mut payment);
+        payment
+    };
+    let many = changed(|payment| with_sale(payment, |sale| sale.link.downloads = 6));
+    check("more downloads than its link allows", &paid, &[], &many);
+    let cheap = changed(|payment| payment.price = Money::price(20_000, payment.price.currency()).unwrap());
+    check("the price changed", &paid, &[], &cheap);
+    let mut refunded = sold();
+    refunded.tell(&input("refund"));
+    let mut live = refunded.payment.unwrap();
+    with_sale(&mut live, |sale| sale.link.revoked = false);
+    check("refunded with a live link", &paid, &[], &live);
+}
+
 /// An event where it cannot be is refused by name, and changes nothing that was there.
 #[test]
 fn events_out_of_place_are_refused() {
