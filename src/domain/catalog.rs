@@ -87,7 +87,9 @@ mod tests {
         let check = |bytes: &[u8], media: Option<&str>| {
             let found = Picture::recognise(bytes.to_vec());
             assert_eq!(found.as_ref().map(|picture| picture.media), media, "{bytes:?}");
-            assert!(found.is_none_or(|picture| *picture.bytes == *bytes));
+            assert!(found.as_ref().is_none_or(|picture| *picture.bytes == *bytes));
+            let shown = found.map(|picture| format!("{picture:?}"));
+            assert_eq!(shown, media.map(|media| format!("Picture({media}, {} bytes)", bytes.len())));
         };
         check(b"\xff\xd8\xff\xe0 and more", Some("image/jpeg"));
         check(b"\x89PNG\r\n\x1a\n and more", Some("image/png"));

@@ -98,6 +98,7 @@ mod tests {
         // Two slips at once are no slip: one letter too many or too few, and a wrong one.
         check("awa@agmaol.com", "");
         check("awa@gmao.com", "");
+        check("awa@gmiax.com", "");
         for good in
             ["awa@gmail.com", "awa@live.fr", "awa@orange.ci", "awa@example.ci", "awa@boutique.ci", "awa@a.bc"]
         {

@@ -155,6 +155,8 @@ mod tests {
     fn counts_and_operators_read_well() {
         assert_eq!(downloads(1, Lang::Fr), "1\u{a0}téléchargement");
         assert_eq!(downloads(5, Lang::En), "5\u{a0}downloads");
-        assert_eq!((operator("OMBF"), operator("WAVECI"), operator("NEW")), ("Orange Money", "Wave", "NEW"));
+        let codes = ["OMBF", "MOMO", "FLOOZ", "WAVECI", "TMONEYTG", "CARD", "NEW"];
+        let names = ["Orange Money", "MTN MoMo", "Moov Money", "Wave", "T-Money", "Visa / Mastercard", "NEW"];
+        assert_eq!(codes.map(operator), names);
     }
 }

@@ -182,7 +182,7 @@ impl State {
     /// From now on nothing goes wrong any more, and the clock is right, or as far ahead as it ever was.
     /// Whether the hour has a mail left: of a minute's thirds one has none.
     pub fn may_mail(&mut self) -> bool {
-        let left = !self.knobs.mail_cap || self.calm || self.now() / 20_000 % 3 != 0;
+        let left = !self.knobs.mail_cap || self.calm || !(self.now() / 20_000).is_multiple_of(3);
         if !left {
             self.count("mail held by the hour's limit");
         }

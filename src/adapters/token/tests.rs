@@ -54,6 +54,24 @@ fn what_is_signed_is_read() {
     assert_eq!(String::from_utf8(json).unwrap(), format!(r#"{{"order_id":"{ORDER}","link":2}}"#));
 }
 
+/// Each kind of token opens its own door and no other.
+#[test]
+fn a_page_s_token_and_a_browser_s_cookie_are_kinds_of_their_own() {
+    let links = links();
+    let claim = |link| Ok(DownloadClaim { order: ORDER.to_owned(), link, issued_at: NOW });
+    let (page, cookie) = (links.order_token(ORDER, 3, NOW), links.browser_token(ORDER, NOW));
+    assert_eq!((links.read_order(&page, NOW), links.read_browser(&cookie, NOW)), (claim(3), claim(0)));
+    let forged = Err(TokenError::Forged);
+    assert_eq!(
+        (links.read_order(&cookie, NOW), links.read_browser(&page, NOW)),
+        (forged.clone(), forged.clone())
+    );
+    assert_eq!(
+        (links.read_download(&page, NOW), links.read_download(&cookie, NOW)),
+        (forged.clone(), forged)
+    );
+}
+
 #[test]
 fn a_site_may_sign_the_order_id_alone() {
     let token = links().downloads.sign(br#"{"order_id":"A","shop":"b"}"#, NOW);
@@ -227,6 +245,14 @@ fn the_length_is_bounded_exactly() {
     let longest = (0..2000).map(padded).rfind(|token| token.len() <= TOKEN_BYTES_MAX).unwrap();
     assert!(longest.len() + 2 > TOKEN_BYTES_MAX, "{}", longest.len());
     assert!(links.read_download(&longest, NOW).is_ok());
+    // With a longer time the bound is met to the byte.
+    let later = 1_u64 << 32;
+    let exact = |spaces: usize| {
+        sealed(&URL_SAFE_NO_PAD.encode(format!("{{\"order_id\":\"A\"{}}}", " ".repeat(spaces))), "AQAAAAA")
+    };
+    let exact =
+        (0..2000).map(exact).find(|token| token.len() == TOKEN_BYTES_MAX).expect("one that fits exactly");
+    assert!(links.read_download(&exact, later).is_ok());
     let longer = (0..2000).map(padded).find(|token| token.len() > TOKEN_BYTES_MAX).unwrap();
     assert_eq!(links.read_download(&longer, NOW), Err(TokenError::Forged));
 }

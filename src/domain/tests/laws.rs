@@ -310,3 +310,14 @@ fn a_product_is_found_by_both_names() {
         assert_eq!(found(slug, tier), None, "{slug} {tier}");
     }
 }
+
+/// An answer is overtaken by what it did not know, and by nothing else.
+#[test]
+fn an_answer_that_knew_every_notification_decides() {
+    for (known, want) in [(0, "CHECKED"), (1, "CHECKED FAILED")] {
+        let mut tale = Tale::at("PENDING");
+        assert_eq!(tale.tell(&input("notify")), "NOTIFIED");
+        let answers = vec![(Attempt::FIRST, verdict("refused"))];
+        assert_eq!(tale.tell(&Input::Report(Report::Checked { answers, notices: known })), want, "{known}");
+    }
+}

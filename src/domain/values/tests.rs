@@ -50,6 +50,7 @@ fn any_currency() -> impl Strategy<Value = Currency> {
 
 #[test]
 fn order_ids_are_canonical() {
+    assert!(format!("{:?}", OrderId::from_bytes([0; 16])).contains(&"0".repeat(26)));
     let id = OrderId::new(Timestamp::from_millis(1_700_000_000_000), 42);
     let text = id.to_string();
     assert_eq!(text.len(), 26);
