@@ -133,6 +133,9 @@ async fn the_log_names_nobody_and_opens_nothing() {
         .with_max_level(tracing::Level::TRACE)
         .with_writer(move || writer.clone())
         .finish();
+    // Where there is one subscriber only, tracing asks the thread that comes to a place first, and remembers for all of
+    // them that nobody listens there. With a second one it asks both.
+    let _beside = tracing::Dispatch::new(tracing_subscriber::registry());
     let listening = set_default(talkative);
     let app = TestApp::start().await;
     let (order, cookie) =
