@@ -95,7 +95,7 @@ async function day(page, demo, visit, set, suffix) {
   assert.match(await page.locator("dl").innerText(), new RegExp(`awa\\.kone\\.${suffix}@example\\.com`));
   await act(page, "Désactiver le lien", "transmis à un tiers", /désactivé/);
   await act(page, "Noter un remboursement", "rendu par Orange Money", /remboursement est noté/);
-  assert.equal(await page.locator(".acts").count(), 0, "nothing is left to do");
+  assert.equal(await page.locator("section[aria-labelledby=acts]").count(), 0, "nothing is left to do");
   await fits(page);
   await page.click("text=Se déconnecter");
   await page.locator("#token").waitFor();

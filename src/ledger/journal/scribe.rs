@@ -40,6 +40,8 @@ pub(super) struct Scribe {
     prev: HashText,
     /// The lines of one write; kept for its allocation.
     bytes: Vec<u8>,
+    /// When the disk was last found wanting.
+    tried: Instant,
     shared: Arc<Shared>,
 }
 
@@ -66,7 +68,16 @@ impl Scribe {
         };
         let tail = recovered.tail.map(open).transpose()?;
         let prev = chain.prev.unwrap_or(GENESIS);
-        Ok(Scribe { medium, settings, tail, next_seq: chain.next_seq, prev, bytes: Vec::new(), shared })
+        Ok(Scribe {
+            medium,
+            settings,
+            tail,
+            next_seq: chain.next_seq,
+            prev,
+            bytes: Vec::new(),
+            tried: Instant::now(),
+            shared,
+        })
     }
 
     /// Serves until every handle is gone or the disk turned out fatal.
@@ -133,11 +144,19 @@ impl Scribe {
             if self.shared.trouble().is_none() {
                 return receiver.recv().ok();
             }
-            match receiver.recv_timeout(PROBE_EVERY) {
+            // By the clock and not by silence: whoever asks several times a second whether we are ready again would
+            // otherwise keep us from finding out.
+            let left = PROBE_EVERY.saturating_sub(self.tried.elapsed());
+            if left.is_zero() {
+                if !self.try_again() {
+                    return None;
+                }
+                continue;
+            }
+            match receiver.recv_timeout(left) {
                 Ok(message) => return Some(message),
                 Err(RecvTimeoutError::Disconnected) => return None,
-                Err(RecvTimeoutError::Timeout) if self.try_again() => {}
-                Err(RecvTimeoutError::Timeout) => return None,
+                Err(RecvTimeoutError::Timeout) => {}
             }
         }
     }
@@ -276,7 +295,8 @@ impl Scribe {
         }
     }
 
-    fn unhealthy(&self, error: AppendError) {
+    fn unhealthy(&mut self, error: AppendError) {
+        self.tried = Instant::now();
         let before = self.shared.trouble().replace(Trouble::Unhealthy(error.clone()));
         if before.is_none() {
             warn!(%error, "the journal cannot commit; nothing was acknowledged, trying again every second");

@@ -222,6 +222,26 @@ fn a_failed_sync_or_cut_is_fatal_and_nothing_is_acknowledged_after_it() {
     }
 }
 
+/// Somebody who asks all the time whether the disk is well again does not keep the writer from finding out.
+#[test]
+fn questions_do_not_put_off_the_next_try() {
+    let memory = Memory::default();
+    let writer = open(&memory);
+    append(&writer, "A").unwrap();
+    memory.set_full(true);
+    assert_eq!(append(&writer, "B").unwrap_err(), AppendError::NoRoom);
+    memory.set_full(false);
+    let begun = std::time::Instant::now();
+    while writer.trouble().is_some() {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(30), "it never tried again");
+        let (asked, answered) = std::sync::mpsc::channel();
+        writer.ping(Box::new(move || drop(asked.send(()))));
+        answered.recv().unwrap();
+    }
+    append(&writer, "C").unwrap();
+    writer.close();
+}
+
 #[test]
 fn a_power_cut_loses_nothing_acknowledged() {
     for seed in 0_u64..200 {
