@@ -205,11 +205,11 @@ async fn with_hidden_damage(folder: &Path) -> PathBuf {
     }
     assert_eq!(tasks.join_all().await.len(), usize::try_from(MANY).unwrap());
     ledger.close().await;
-    let db = reopened(&store);
+    let db = reopened(&store).await;
     let states: Vec<_> = db.scan_prefix(b"o").values().map(Result::unwrap).collect();
     drop(db);
     // This opening writes sled's snapshot: what it covers is not looked at when sled opens again.
-    drop(reopened(&store));
+    drop(reopened(&store).await);
     note_killed(&store);
     let damaged = |part: usize| {
         let copy = folder.join(format!("damaged-{part}"));
@@ -341,13 +341,13 @@ async fn a_commit_on_a_state_of_an_unknown_format_continues_what_the_journal_say
 }
 
 /// sled's own lock outlives its handle for a moment.
-fn reopened(store: &Path) -> sled::Db {
+async fn reopened(store: &Path) -> sled::Db {
     let begun = std::time::Instant::now();
     loop {
         match sled::open(store.join("index")) {
             Ok(db) => return db,
             Err(error) => assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{error}"),
         }
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
 }

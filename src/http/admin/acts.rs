@@ -258,7 +258,7 @@ pub(super) fn claimed_words(desk: &Desk, claimed: Claimed) -> String {
     }
 }
 
-/// GET /admin/orders/…/<act>/: what it will bring about, before it does.
+/// `GET /admin/orders/…/<act>/`: what it will bring about, before it does.
 pub(super) fn confirm(office: &Office, desk: &Desk, id: &str, act: &str) -> Result<Response, Problem> {
     let payment = office.deps.load(api::known(id)?)?.ok_or_else(api::unknown)?;
     asked(office, desk, &payment, act, &Fields::default(), None)
@@ -307,7 +307,7 @@ fn known(name: &str) -> bool {
     !matches!(input(name, nobody, &Fields::default()), Err(problem) if problem.status == StatusCode::NOT_FOUND)
 }
 
-/// POST /admin/orders/…/<act>/: confirmed, with a reason where one is owed.
+/// `POST /admin/orders/…/<act>/`: confirmed, with a reason where one is owed.
 pub(super) async fn change(
     office: &Office,
     call: &mut Call,

@@ -235,7 +235,7 @@ fn questions_do_not_put_off_the_next_try() {
     while writer.trouble().is_some() {
         assert!(begun.elapsed() < std::time::Duration::from_secs(30), "it never tried again");
         let (asked, answered) = std::sync::mpsc::channel();
-        writer.ping(Box::new(move || drop(asked.send(()))));
+        writer.ping(Box::new(move || asked.send(()).unwrap()));
         answered.recv().unwrap();
     }
     append(&writer, "C").unwrap();

@@ -1,4 +1,4 @@
-//! /admin/orders/<id>/dossier/: the letter to CinetPay's merchant support, ready to be copied.
+//! `/admin/orders/<id>/dossier/`: the letter to CinetPay's merchant support, ready to be copied.
 
 use askama::Template;
 use serde_json::json;

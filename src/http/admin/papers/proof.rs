@@ -1,4 +1,4 @@
-//! /admin/orders/<id>/proof/: a sale, proved with the merchant's signature, to be printed or handed on as a file.
+//! `/admin/orders/<id>/proof/`: a sale, proved with the merchant's signature, to be printed or handed on as a file.
 
 use askama::Template;
 use warp::http::StatusCode;
