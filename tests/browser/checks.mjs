@@ -38,17 +38,22 @@ async function weighed(page) {
   await devtools.send("Network.enable");
   await devtools.send("Network.setCacheDisabled", { cacheDisabled: true });
   const parts = new Map();
-  const awaited = new Set();
+  const awaited = new Map();
   devtools.on("Network.requestWillBeSent", ({ requestId, request }) => {
     // The live status is not part of the page: it comes after it, for as long as somebody looks.
-    if (!request.url.includes("/payment/status/")) awaited.add(requestId);
+    if (!request.url.includes("/payment/status/")) awaited.set(requestId, request.url);
   });
   devtools.on("Network.loadingFinished", ({ requestId, encodedDataLength }) => {
     if (awaited.delete(requestId)) parts.set(requestId, encodedDataLength);
   });
+  // What the page before still asked for (its icon) is given up when it is loaded anew.
+  devtools.on("Network.loadingFailed", ({ requestId, canceled, errorText }) => {
+    if (canceled) awaited.delete(requestId);
+    else awaited.set(requestId, `${awaited.get(requestId)} (${errorText})`);
+  });
   const answer = await page.reload({ waitUntil: "load" });
   for (let tries = 0; awaited.size > 0; tries += 1) {
-    assert.ok(tries < PART_TRIES_MAX, `${page.url()}: a part did not come`);
+    assert.ok(tries < PART_TRIES_MAX, `${page.url()}: did not come: ${[...awaited.values()]}`);
     await page.evaluate(() => new Promise((done) => setTimeout(done, 20)));
   }
   await devtools.detach();
