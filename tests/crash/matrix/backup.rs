@@ -75,7 +75,7 @@ async fn die(world: &World, how: How, arguments: &[&str], disk: Option<&Disk>) {
         if how == How::Cut(disk::KINDS[0]) || how == How::Cut(disk::KINDS[1]) {
             if is_stopped(tool.id()) {
                 let disk = disk.expect("a disk");
-                disk.cut();
+                disk.arm().cut();
                 tool.kill().unwrap();
                 tool.wait().unwrap();
                 return disk.restore().await;

@@ -122,7 +122,7 @@ impl Stage<'_> {
         let pid = self.world.pid();
         self.until(|_| is_stopped(pid)).await;
         let disk = self.disk.as_ref().expect("a disk");
-        disk.cut();
+        disk.arm().cut();
         self.world.kill();
         disk.restore().await;
         disk::note_restart(&self.store());
