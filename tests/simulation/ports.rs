@@ -240,6 +240,7 @@ impl Mailer for Port {
     fn send(&self, letter: Letter) -> PortFuture<'_, Posted> {
         Box::pin(async move {
             let world = &*self.0;
+            world.with(State::mail_leaves);
             let (there, back, fate) = world.with(|s| s.fate(Peer::Mail));
             assert!(fate != Fate::Panics, "{INJECTED}: sending a mail");
             let reminds = letter.occasion != Occasion::Delivery;

@@ -183,10 +183,19 @@ impl State {
     /// Whether the hour has a mail left: of a minute's thirds one has none.
     pub fn may_mail(&mut self) -> bool {
         let left = !self.knobs.mail_cap || self.calm || !(self.now() / 20_000).is_multiple_of(3);
-        if !left {
-            self.count("mail held by the hour's limit");
+        match left {
+            true => self.mails_reserved += 1,
+            false => self.count("mail held by the hour's limit"),
         }
         left
+    }
+
+    /// A mail leaves: one of the hour's must have been taken for it.
+    pub fn mail_leaves(&mut self) {
+        match self.mails_reserved.checked_sub(1) {
+            Some(left) => self.mails_reserved = left,
+            None => self.violate("a mail left that the hour had no room for".to_owned()),
+        }
     }
 
     pub fn calm_down(&mut self) {

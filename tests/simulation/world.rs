@@ -136,6 +136,8 @@ pub struct State {
     /// The process is dead: nothing that it still does counts.
     pub dead: Option<End>,
     /// Trouble is over.
+    /// Mails of the hour that were taken and have not left yet.
+    pub mails_reserved: u64,
     pub calm: bool,
     pub calm_at: u64,
     /// The next occasion of this kind ends the process on the spot.
@@ -224,6 +226,7 @@ impl World {
             mails_open: 0,
             reminders_open: 0,
             dead: None,
+            mails_reserved: 0,
             calm: false,
             calm_at: 0,
             ambush: None,
