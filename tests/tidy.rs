@@ -63,6 +63,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("hyper_util", &["http/", "simulator/"]),
     ("ractor", &["actors/"]),
     ("sled", &["ledger/"]),
+    ("crossbeam_epoch", &["ledger/"]),
     ("rustix", &["failpoint.rs", "ledger/"]),
     ("tokio_postgres", &["ledger/"]),
     ("postcard", &["ledger/"]),

@@ -4,6 +4,7 @@
 //! the bottleneck; what is not in it yet is read from the overlay.
 
 pub(crate) mod compare;
+mod garbage;
 pub(crate) mod guard;
 pub(crate) mod indexer;
 pub(crate) mod keys;

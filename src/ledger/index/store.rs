@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 
 use sled::IVec;
 
+use super::garbage;
 use super::memory::Memory;
 
 /// The open store.
@@ -64,7 +65,9 @@ impl Store {
                         None => writes.remove(key),
                     }
                 }
-                db.apply_batch(writes)
+                db.apply_batch(writes)?;
+                garbage::collect();
+                Ok(())
             }
             Store::Memory(memory) => memory.apply(batch.0),
         }
