@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use metrics::counter;
 use tokio::sync::Semaphore;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::backup::was_interrupted;
 use super::embedded::{Embedded, UNINDEXED_COMMITS_MAX};
@@ -18,7 +18,7 @@ use super::index::indexer::{Indexer, IndexerState};
 use super::index::overlay::Overlay;
 use super::index::receipts::Series;
 use super::index::totals::Totals;
-use super::index::{Change, Index, IndexError, STATUSES};
+use super::index::{self, Change, Due, Index, IndexError, STATUSES};
 use super::journal::{self, Applied, JournalError, Medium, Position, Recovered, Settings, Writer, Written};
 use super::record::{Located, Snapshot, decode_body};
 use super::simulated::{self, Pace};
@@ -57,13 +57,14 @@ fn assemble(
 ) -> Result<Embedded, OpenError> {
     let store = &options.folder;
     let was_closed = folder.was_closed();
-    let Opened { index, recovered, counts, series, totals, anew } = open_index(&folder, &medium, store)?;
+    let Opened { index, recovered, memory, anew } = open_index(&folder, &medium, store)?;
     let settings = Settings { segment_bytes: options.segment_bytes, on_fatal: Arc::clone(&options.on_fatal) };
     let journal = Arc::new(Writer::start_at(medium.clone(), &recovered, settings, pace.clone())?);
     let overlay = Arc::new(Overlay::default());
     {
         let mut state = overlay.lock();
-        (state.counts, state.series, state.totals) = (counts, series, totals);
+        (state.counts, state.series, state.totals) = (memory.counts, memory.series, memory.totals);
+        state.due = memory.due.moments;
     }
     let state = Arc::new(IndexerState::default());
     state.applied_seq.store(journal.last_seq(), Ordering::Release);
@@ -82,7 +83,7 @@ fn assemble(
         Some(pace) => Worker::task(indexer.run_paced(pace)),
     };
     info!(last_seq = journal.last_seq(), "the ledger is open");
-    Ok(Embedded {
+    let store = Embedded {
         medium,
         journal,
         index: RwLock::new(Some(index)),
@@ -94,7 +95,21 @@ fn assemble(
         folder,
         lock: Mutex::new(lock),
         simulated,
-    })
+    };
+    memory.due.unread.into_iter().for_each(|id| look_up(&store, id));
+    Ok(store)
+}
+
+/// Notes when an order is due whose state is of another format, or damaged.
+fn look_up(store: &Embedded, id: OrderId) {
+    match store.stored(id) {
+        Ok(snapshot) => {
+            let at = snapshot.and_then(|snapshot| index::due(&snapshot.payment));
+            store.overlay.lock().due.extend(at.map(|at| (at, id)));
+        }
+        // One order is no reason to close the shop; `ledger verify` names it too.
+        Err(fault) => error!(order = %id, %fault, "an order that is due cannot be read"),
+    }
 }
 
 /// Takes the store for this process; the system gives it back when the process ends, however it ends.
@@ -121,11 +136,17 @@ pub(super) fn folder_error(path: &Path) -> impl FnOnce(std::io::Error) -> OpenEr
 pub(super) struct Opened {
     pub(super) index: Index,
     pub(super) recovered: Recovered,
+    pub(super) memory: Memory,
+    /// This start made the index: there is nothing of an earlier process in it.
+    anew: bool,
+}
+
+/// What is kept in memory as well, of everything that is committed.
+pub(super) struct Memory {
     pub(super) counts: [u64; STATUSES],
     series: Series,
     pub(super) totals: Totals,
-    /// This start made the index: there is nothing of an earlier process in it.
-    anew: bool,
+    due: Due,
 }
 
 /// Opens the index and brings it level with the journal; an index in doubt is set aside and made anew, once.
@@ -184,13 +205,12 @@ fn attempt(folder: &Folder, medium: &Medium, used: bool) -> Result<Opened, Refus
     });
     let outcome = catch_unwind(AssertUnwindSafe(|| level(&index, medium, used)));
     let panicked = Err(Refused::Index("sled panicked while it was read".into()));
-    let (recovered, counts, series, totals, anew) = outcome.unwrap_or(panicked)?;
-    Ok(Opened { index, recovered, counts, series, totals, anew })
+    let (recovered, memory, anew) = outcome.unwrap_or(panicked)?;
+    Ok(Opened { index, recovered, memory, anew })
 }
 
-/// What the journal recovered, and what the index says once it is level with it: counts, receipt numbers, sums, whether
-/// it was made anew.
-type Level = (Recovered, [u64; STATUSES], Series, Totals, bool);
+/// What the journal recovered, what the index says once it is level with it, and whether it was made anew.
+type Level = (Recovered, Memory, bool);
 
 fn level(index: &Index, medium: &Medium, used: bool) -> Result<Level, Refused> {
     let in_doubt = |error: IndexError| Refused::Index(error.to_string());
@@ -223,7 +243,10 @@ fn level(index: &Index, medium: &Medium, used: bool) -> Result<Level, Refused> {
     if !totals.agree(&counts) {
         return Err(Refused::Index("its sales do not add up".into()));
     }
-    Ok((recovered, counts, series, totals, applied.is_none()))
+    let Some(due) = index.due().map_err(in_doubt)? else {
+        return Err(Refused::Index("its marks of what is due are not this version's".into()));
+    };
+    Ok((recovered, Memory { counts, series, totals, due }, applied.is_none()))
 }
 
 /// Folds journal lines into sled.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use auditshield::domain::event::Event;
 use auditshield::ledger::{self, Ledger, OpenError, OpenOptions};
 use tokio::task::JoinSet;
 
@@ -201,7 +202,10 @@ async fn with_hidden_damage(folder: &Path) -> PathBuf {
     let mut tasks = JoinSet::new();
     for number in 0..MANY {
         let ledger = ledger.clone();
-        tasks.spawn(async move { commit(&ledger, number, &[created(number)]).await });
+        // At rest: a start reads every order that is due at some moment.
+        let delivered = Event::Delivered { remind_at: None };
+        let life = [created(number), initiated(number), checked(), paid(number), delivered];
+        tasks.spawn(async move { commit(&ledger, number, &life).await });
     }
     assert_eq!(tasks.join_all().await.len(), usize::try_from(MANY).unwrap());
     ledger.close().await;

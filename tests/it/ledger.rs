@@ -139,6 +139,7 @@ pub(crate) fn check_filled(ledger: &Ledger) {
     assert_eq!(ledger.sales(&(0..=NOON.day() - 1)), []);
     assert_eq!(ledger.oldest_pending().unwrap(), Some(at(0)));
     let due = ledger.due(at(32), 100).unwrap();
+    assert!(due.contains(&(at(30), id(0))), "{due:?}");
     assert!(due.is_sorted() && due.contains(&(at(32), id(2))) && !due.contains(&(at(34), id(4))), "{due:?}");
     assert!(due.contains(&(at(9), id(9))), "the mail is owed: {due:?}");
     assert_eq!(ledger.due(at(1000), 3).unwrap().len(), 3);
@@ -309,6 +310,23 @@ async fn what_is_no_longer_owed_is_no_longer_due() {
     assert_eq!(ledger.due(at(1_000_000), 10).unwrap(), []);
     indexed(&ledger).await;
     assert_eq!(ledger.due(at(1_000_000), 10).unwrap(), []);
+    ledger.close().await;
+    let ledger = open(folder.path());
+    assert_eq!(ledger.due(at(1_000_000), 10).unwrap(), [], "after a restart");
+    ledger.close().await;
+}
+
+/// Moments are kept in memory; a start finds each again, wherever its order stood.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_due_is_due_after_a_restart_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(folder.path());
+    fill(&ledger).await;
+    let before = ledger.due(at(1_000_000), 1000).unwrap();
+    assert!(before.len() > 3, "{before:?}");
+    ledger.close().await;
+    let ledger = open(folder.path());
+    assert_eq!(ledger.due(at(1_000_000), 1000).unwrap(), before);
     ledger.close().await;
 }
 

@@ -13,7 +13,9 @@ use crate::ledger::record::folded_hash;
 pub(crate) const ORDER: u8 = b'o';
 /// First byte of the orders of a status.
 pub(crate) const STATUS: u8 = b's';
-/// First byte of the due index.
+/// First byte of the mark of an order that is due at some moment. The moment stands in the order itself.
+///
+/// Why not in the key: it would move with nearly every commit, and sled copies a leaf for every key.
 pub(crate) const DUE: u8 = b'd';
 /// First byte of the orders of an address.
 pub(crate) const EMAIL: u8 = b'e';
@@ -90,15 +92,9 @@ pub(crate) fn request_ages_until(at: Timestamp) -> RangeInclusive<Vec<u8>> {
     vec![REQUEST_AGE]..=joined(&[&[REQUEST_AGE], &time(at)])
 }
 
-/// The due entries up to and including a moment.
-pub(crate) fn due_until(now: Timestamp) -> RangeInclusive<Vec<u8>> {
-    vec![DUE]..=joined(&[&[DUE], &time(now), &[u8::MAX; ID_BYTES]])
-}
-
-/// What a due entry says.
-pub(crate) fn due_of(key: &[u8]) -> Option<(Timestamp, OrderId)> {
-    let at = u64::from_be_bytes(key.get(1..1 + TIME_BYTES)?.try_into().ok()?);
-    Some((Timestamp::from_millis((at ^ SIGN).cast_signed()), id_of(key)?))
+/// Whose mark this is. None: an earlier version's, with the moment in the key.
+pub(crate) fn due_of(key: &[u8]) -> Option<OrderId> {
+    id_of(key).filter(|_| key.len() == 1 + ID_BYTES)
 }
 
 /// The id at the end of a key.
@@ -111,8 +107,8 @@ pub(crate) fn derived(payment: &Payment) -> Vec<Vec<u8>> {
     let id = payment.id.bytes();
     let place = super::status_place(payment);
     let mut keys = vec![joined(&[&status(place), &id]), joined(&[&email(payment.buyer.email.expose()), &id])];
-    if let Some(at) = super::due(payment) {
-        keys.push(joined(&[&[DUE], &time(at), &id]));
+    if super::due(payment).is_some() {
+        keys.push(joined(&[&[DUE], &id]));
     }
     if let Some(tx) = provider_tx(payment) {
         keys.push(joined(&[&transaction(tx), &id]));

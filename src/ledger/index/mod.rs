@@ -15,7 +15,7 @@ pub(crate) mod receipts;
 mod store;
 pub(crate) mod totals;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::journal::{Applied, Written};
@@ -56,6 +56,15 @@ pub(crate) struct Index {
 
 /// A stored order: its lines, and its state unless that must be folded again.
 pub(crate) type StoredOrder = (Vec<Located>, Option<Payment>);
+
+/// What is due.
+#[derive(Default)]
+pub(crate) struct Due {
+    /// When, and which order.
+    pub(crate) moments: BTreeSet<(Timestamp, OrderId)>,
+    /// Orders whose state must be folded again to know when.
+    pub(crate) unread: Vec<OrderId>,
+}
 
 /// One commit on its way into the index.
 #[derive(Clone)]
@@ -165,15 +174,19 @@ impl Index {
         Ok(stored.map(|bytes| postcard::from_bytes(&bytes)).transpose()?)
     }
 
-    /// Orders due until `now`, oldest first.
-    pub(crate) fn due(
-        &self,
-        now: Timestamp,
-    ) -> impl Iterator<Item = Result<(Timestamp, OrderId), IndexError>> + use<> {
-        self.db.keys(keys::due_until(now)).map(|key| {
-            let key = key?;
-            keys::due_of(&key).ok_or_else(|| postcard::Error::DeserializeUnexpectedEnd.into())
-        })
+    /// Every order that is due at some moment, and when. None: the marks are an earlier version's.
+    pub(crate) fn due(&self) -> Result<Option<Due>, IndexError> {
+        let mut all = Due::default();
+        for key in self.db.keys_under(&[keys::DUE]) {
+            let Some(id) = keys::due_of(&key?) else { return Ok(None) };
+            let Some((_, payment)) = self.order(id)? else { return Ok(None) };
+            match payment.as_ref().map(due) {
+                Some(Some(at)) => drop(all.moments.insert((at, id))),
+                Some(None) => return Ok(None),
+                None => all.unread.push(id),
+            }
+        }
+        Ok(Some(all))
     }
 
     /// The ids under a prefix of keys that end in an id, newest first, all older than `cursor`.
@@ -283,7 +296,7 @@ fn writes(changes: &[Change], counts: &mut [u64; STATUSES]) -> Result<Vec<Write>
     Ok(writes)
 }
 
-/// When an order is due, for the due index.
+/// When an order is due.
 pub(crate) fn due(payment: &Payment) -> Option<Timestamp> {
     due_at(payment)
 }

@@ -10,7 +10,6 @@ use super::keys::KeyEntry;
 use super::receipts::Series;
 use super::totals::Totals;
 use super::{Change, STATUSES, due, status_place};
-use crate::domain::payment::Payment;
 use crate::domain::receipt::ReceiptNumber;
 use crate::domain::values::{OrderId, Timestamp};
 use crate::ledger::record::Snapshot;
@@ -33,7 +32,10 @@ pub(crate) struct State {
     pending: VecDeque<(Change, OwnedSemaphorePermit)>,
     /// The newest snapshot of each order in `pending`, and the seq of its line.
     pub(crate) latest: BTreeMap<OrderId, (u64, Arc<Snapshot>)>,
-    /// When the orders in `latest` are due.
+    /// When every order that is due at some moment is, everything committed included.
+    ///
+    /// Why in memory: each commit moves an order's moment, and only few orders have one. An order takes about 40 bytes
+    /// here from its purchase until nothing is owed any more.
     pub(crate) due: BTreeSet<(Timestamp, OrderId)>,
     /// Idempotency keys of orders in `pending`.
     pub(crate) requests: HashMap<String, KeyEntry>,
@@ -66,6 +68,11 @@ impl Overlay {
         change.receipt = state.series.number(change.before.as_ref().map(|before| &*before.payment), payment);
         state.receipts.extend(change.receipt.map(|number| (payment.id, number)));
         state.in_flight.remove(&payment.id);
+        let former = change.before.as_ref().and_then(|before| due(&before.payment));
+        state.due.extend(due(payment).map(|at| (at, payment.id)));
+        if let Some(at) = former.filter(|at| due(payment) != Some(*at)) {
+            state.due.remove(&(at, payment.id));
+        }
         if let Some(before) = &change.before {
             let count = &mut state.counts[status_place(&before.payment)];
             *count = count.saturating_sub(1);
@@ -75,11 +82,7 @@ impl Overlay {
         if let (None, Some(request)) = (&change.before, &payment.request) {
             state.requests.insert(request.key.clone(), KeyEntry::of(payment, request));
         }
-        state.due.extend(due(payment).map(|at| (at, payment.id)));
-        let newest = (change.written.seq, Arc::clone(&change.snapshot));
-        if let Some((_, former)) = state.latest.insert(payment.id, newest) {
-            state.forget_due(&former.payment, Some(payment));
-        }
+        state.latest.insert(payment.id, (change.written.seq, Arc::clone(&change.snapshot)));
         state.pending.push_back((change, permit));
         let pending = state.pending.len();
         drop(state);
@@ -143,7 +146,6 @@ impl State {
             }
             if self.latest.get(&payment.id).is_some_and(|(seq, _)| *seq == change.written.seq) {
                 self.latest.remove(&payment.id);
-                self.forget_due(payment, None);
             }
             if let (1, Some(request)) = (payment.version, &payment.request) {
                 // The key may stand for a newer order by now.
@@ -151,14 +153,6 @@ impl State {
                     self.requests.remove(&request.key);
                 }
             }
-        }
-    }
-
-    /// Drops when `former` was due, unless `now` is due at the same moment.
-    fn forget_due(&mut self, former: &Payment, now: Option<&Payment>) {
-        let at = due(former);
-        if let Some(at) = at.filter(|at| now.and_then(due) != Some(*at)) {
-            self.due.remove(&(at, former.id));
         }
     }
 }
