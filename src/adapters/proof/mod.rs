@@ -122,7 +122,7 @@ impl Printed<'_> {
         for words in told {
             paper.paragraph(words, (Face::Regular, TEXT), INK);
         }
-        paper.paragraph(&entry.hash, (Face::Mono, DIGITS), MUTED);
+        paper.paragraph(&entry.hash, (Face::Mono, DIGITS), INK);
     }
 
     /// How a reader who trusts nobody goes on from here.
@@ -167,7 +167,7 @@ impl Printed<'_> {
 
     fn digits(&self, paper: &mut Paper, text: &str) {
         paper.down(3.0);
-        paper.paragraph(text, (Face::Mono, DIGITS), MUTED);
+        paper.paragraph(text, (Face::Mono, DIGITS), INK);
     }
 }
 
