@@ -106,19 +106,25 @@ async function tooOften(page, demo) {
     await page.fill("#email", email);
     await page.click("form.card button");
   };
+  const refused = () => page.getByText(/^Trop de demandes/).first().waitFor();
   await press();
+  await page.locator(".good").waitFor();
   await press();
+  await refused();
   await check(page, "erreur-trop-de-mails", 429);
   await order(page, demo, email);
   await page.goto(`${demo.shop}buy/audit-kit/standard/`);
   await page.fill("#email", `encore.${email}`);
   await page.click("form.card button[type=submit]");
+  await refused();
   await check(page, "erreur-trop-d-achats", 429);
   await page.goto(demo.admin);
-  for (let tries = 0; tries < 2; tries += 1) {
-    await page.fill("#token", "faux");
-    await page.click("form.card button[type=submit]");
-  }
+  await page.fill("#token", "faux");
+  await page.click("form.card button[type=submit]");
+  await page.locator("#message").waitFor();
+  await page.fill("#token", "faux");
+  await page.click("form.card button[type=submit]");
+  await refused();
   await check(page, "admin-trop-d-essais", 429);
 }
 
