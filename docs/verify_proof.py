@@ -2,14 +2,16 @@
 """Vérifie une preuve de vente · Verifies a proof of sale. Python 3 alone, nothing to install.
 
   python3 verify_proof.py preuve.json --key boutique.pem     signature, journal lines, totals
+  python3 verify_proof.py preuve.pdf --key boutique.pem      the same of the file that is attached to a PDF
   python3 verify_proof.py preuve.json --key boutique.pem --journal <store>/journal   and each line in the whole journal
   python3 verify_proof.py preuve.json --extract signed.bin signature.bin             for OpenSSL:
   openssl pkeyutl -verify -pubin -inkey boutique.pem -rawin -in signed.bin -sigfile signature.bin
 
 Without --key the file is checked against the key that it names itself: that shows that nothing was changed since it was
-signed, not who signed. Exit 0: sound, 1: not.
+signed, not who signed. Of a PDF the attached file is verified and nothing else: compare what its pages say with what is
+printed here. Exit 0: sound, 1: not.
 """
-import argparse, base64, hashlib, json, pathlib, re, sys
+import argparse, base64, hashlib, json, pathlib, re, sys, zlib
 
 SIGNATURE = b',\n  "signature": "'
 DER_HEAD = bytes.fromhex("302a300506032b6570032100")
@@ -81,6 +83,25 @@ def once(pairs):
     names = [name for name, _ in pairs]
     need(len(names) == len(set(names)), "a member is named twice")
     return dict(pairs)
+
+
+def streams(pdf):
+    """Every stream of a PDF, as it stands and unpacked: other programs pack what they save again."""
+    for raw in re.findall(rb"stream\r?\n(.*?)\r?\nendstream", pdf, re.S):
+        yield raw
+        try:
+            yield zlib.decompressobj().decompress(raw)
+        except zlib.error:
+            pass
+
+
+def attached(data):
+    """The proof that is attached to a PDF; what is no PDF, as it is."""
+    if not data.startswith(b"%PDF-"):
+        return data
+    found = [one for one in streams(data) if one.startswith(b'{\n  "format": "auditshield-proof-')]
+    need(len(found) == 1, f"{len(found)} proofs are attached to the PDF")
+    return found[0]
 
 
 def parts(data):
@@ -196,8 +217,9 @@ def main():
     usage.add_argument("--journal", help="the journal's folder")
     usage.add_argument("--extract", nargs=2, metavar=("SIGNED", "SIGNATURE"), help="write both for OpenSSL")
     args = usage.parse_args()
-    data = pathlib.Path(args.proof).read_bytes()
+    given = pathlib.Path(args.proof).read_bytes()
     try:
+        data = attached(given)
         if args.extract:
             for place, content in zip(args.extract, parts(data)):
                 pathlib.Path(place).write_bytes(content)
@@ -207,6 +229,8 @@ def main():
     order, totals = proof["order"], proof["totals"]
     print(f"{order['order_id']}  {order['status']}  {totals['paid']} {totals['currency']}  {order['paid_at']}  {order['email']}")
     print(f"{len(proof['lines'])} lignes du journal, signature valable / journal lines, signature valid")
+    if data != given:
+        print("PDF : seul le fichier joint est vérifié, comparez ses pages à ces lignes / only the attached file is verified, compare the pages with these lines")
     if not args.key:
         print_of = hashlib.sha256(base64.b64decode(proof["public_key"])).hexdigest()[:32]
         print(f"clé / key {print_of}: comparez-la à celle du marchand / compare it with the merchant's (--key)")

@@ -36,6 +36,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "actors",
             "adapters::cinetpay::signature",
             "adapters::limits",
+            "adapters::proof",
             "adapters::receipt",
             "adapters::token",
             "ledger",

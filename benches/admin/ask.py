@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import statistics
 import sys
 import time
@@ -28,6 +29,10 @@ class Dashboard:
             "list, next page": ("GET", f"/admin/orders/?status=PAID&cursor={order['order_id']}", None),
         }
         self.order = order["order_id"]
+        told = re.search(r"Reçu n°</dt><dd>(20\d\d-\d{6,})<", self.ask("GET", f"/admin/orders/{self.order}/", None)[1])
+        if not told:
+            sys.exit("the order's page does not tell its receipt's number")
+        self.pages["search by receipt"] = ("POST", "/admin/orders/", f"q={told[1]}")
 
     def ask(self, method, path, body):
         """The status and the text of an answer."""

@@ -12,6 +12,8 @@ pub mod limits;
 pub mod mailer;
 pub mod ngrok;
 pub mod outside;
+mod paper;
+pub mod proof;
 pub mod proof_key;
 pub mod receipt;
 pub mod systemd;

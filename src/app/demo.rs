@@ -16,6 +16,8 @@ pub struct DemoOptions {
     pub once: bool,
     /// The shop's port; `None` takes a free one.
     pub port: Option<u16>,
+    /// Variables of the configuration that are other than the demonstration's own.
+    pub set: Vec<(String, String)>,
 }
 
 /// The demonstration's product, a real file.
@@ -36,7 +38,7 @@ pub(super) struct Stage {
 pub async fn demo(options: DemoOptions, say: &mut dyn FnMut(&str)) -> Result<(), Error> {
     let folder = Scratch::new()?;
     let signal = shutdown_signal()?;
-    let stage = raise(&folder.0, options.port.unwrap_or(0), super::recorder()?).await?;
+    let stage = raise(&folder.0, &options, super::recorder()?).await?;
     let shop = format!("http://{}/", stage.daemon.public);
     if options.once {
         let done = demo_once::run(&stage, say).await;
@@ -67,14 +69,14 @@ pub async fn demo(options: DemoOptions, say: &mut dyn FnMut(&str)) -> Result<(),
 /// The demonstration's admin token. It guards a store that is thrown away, on loopback.
 const ADMIN_TOKEN: &str = "demo-admin-token-0123456789abcdef";
 
-async fn raise(folder: &Path, port: u16, metrics: Metrics) -> Result<Stage, Error> {
+async fn raise(folder: &Path, options: &DemoOptions, metrics: Metrics) -> Result<Stage, Error> {
     let local = |port: u16| TcpListener::bind(("127.0.0.1", port));
-    let listeners = Listeners { public: local(port).await?, admin: local(0).await? };
+    let listeners = Listeners { public: local(options.port.unwrap_or(0)).await?, admin: local(0).await? };
     let mailbox = mailbox::Mailbox::start(local(0).await?, mailbox::Settings::default())?;
-    let options = simulator::Options { mailbox: Some(mailbox.clone()), ..simulator::Options::default() };
+    let cinetpay = simulator::Options { mailbox: Some(mailbox.clone()), ..simulator::Options::default() };
     let (api_key, site_id, secret) =
-        (options.api_key.clone(), options.site_id.clone(), options.secret.clone());
-    let simulator = simulator::start(local(0).await?, options).await?;
+        (cinetpay.api_key.clone(), cinetpay.site_id.clone(), cinetpay.secret.clone());
+    let simulator = simulator::start(local(0).await?, cinetpay).await?;
     let store = folder.join("store");
     std::fs::create_dir_all(folder.join("files"))?;
     std::fs::write(folder.join("catalog.toml"), CATALOG)?;
@@ -82,7 +84,7 @@ async fn raise(folder: &Path, port: u16, metrics: Metrics) -> Result<Stage, Erro
     std::fs::write(folder.join("files/audit-kit-apercu.md"), PREVIEW)?;
     std::fs::write(folder.join("files/audit-kit.jpg"), PICTURE)?;
     let (public, admin) = (listeners.public.local_addr()?, listeners.admin.local_addr()?);
-    let given = Given::only([
+    let own = [
         ("CINETPAY_ENV", "sandbox".to_owned()),
         ("CINETPAY_API_URL", simulator.base_url().to_owned()),
         ("CINETPAY_API_KEY", api_key),
@@ -101,7 +103,9 @@ async fn raise(folder: &Path, port: u16, metrics: Metrics) -> Result<Stage, Erro
         ("AUDITSHIELD_MERCHANT__CONTACT", "+225 07 00 00 00 00".to_owned()),
         ("AUDITSHIELD_MERCHANT__IDENTIFIERS", "RCCM CI-ABJ-0000-A-00000".to_owned()),
         ("AUDITSHIELD_SECRET_KEY", format!("{:032x}", rand::random::<u128>())),
-    ]);
+    ];
+    let own = own.map(|(name, value)| (name.to_owned(), value));
+    let given = Given::only(own.into_iter().chain(options.set.iter().cloned()));
     let config = config::load(&given).map_err(|problems| Error::Demo(problems.to_string()))?;
     let daemon = Daemon::start(config, listeners, metrics).await?;
     Ok(Stage { daemon, simulator, mailbox, store })

@@ -8,6 +8,7 @@ use crate::telemetry;
 #[derive(clap::Args)]
 #[command(after_help = "Exemples / Examples:
   auditshield demo                 ouvrir l'adresse affichée / open the printed address
+  auditshield demo --set AUDITSHIELD_DOWNLOAD__TTL=10s   des liens qui expirent vite / links that expire soon
   auditshield demo --once          tout le parcours, sans navigateur / the whole journey, no browser")]
 pub(super) struct DemoArgs {
     /// Achète, paie, reçoit, télécharge et vérifie une fois, puis s'arrête · One purchase, then ends
@@ -16,6 +17,14 @@ pub(super) struct DemoArgs {
     /// Port de la boutique [défaut : un port libre] · The shop's port [default: a free one]
     #[arg(long)]
     port: Option<u16>,
+    /// Autre réglage que ceux de la démonstration · A setting other than the demonstration's
+    #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
+    set: Vec<(String, String)>,
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("AUDITSHIELD_DOWNLOAD__TTL=10s")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 pub(super) fn serve(source: Source) -> Result<(), Failure> {
@@ -41,7 +50,7 @@ pub(super) fn run_daemon(config: Config, given: Given) -> Result<(), Failure> {
 pub(super) fn demo(args: &DemoArgs) -> Result<(), Failure> {
     let level = std::env::var("AUDITSHIELD_LOG").unwrap_or_else(|_| "warn".to_owned());
     telemetry::logs(&level, LogFormat::Auto);
-    let options = app::DemoOptions { once: args.once, port: args.port };
+    let options = app::DemoOptions { once: args.once, port: args.port, set: args.set.clone() };
     done(runtime(THREADS_MAX)?.block_on(Box::pin(app::demo(options, &mut |line| output::say(line)))))
 }
 

@@ -8,12 +8,14 @@ use super::{Failure, Source, THREADS_MAX, output, papers, refuse, runtime};
 use crate::adapters::admin_api::{AdminApi, ApiError};
 use crate::config;
 use crate::domain::payment::Status;
-use crate::domain::values::OrderId;
+use crate::domain::values::{Lang, OrderId};
+use crate::domain::words;
 
 #[derive(clap::Args)]
 #[command(after_help = "Exemples / Examples:
   auditshield orders list --status REVIEW
   auditshield orders list --q awa@example.ci --json
+  auditshield orders list --q 2026-000123
   auditshield orders list --since 2026-11-01 --until 2026-11-30 --status PAID
   auditshield orders show 01KA3M5W6K8Y2Q4Z7X9B1C3D5E
   auditshield orders export --from 2026-11-01 --to 2026-11-30 --output novembre.csv
@@ -68,13 +70,13 @@ struct ListArgs {
     /// CREATED, PENDING, PAID, FAILED, REVIEW, EXPIRED, REFUNDED
     #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(Status::NAMES), ignore_case = true)]
     status: Option<String>,
-    /// Numéro de commande, e-mail ou transaction · Order id, e-mail address or transaction
+    /// Numéro de commande ou de reçu, e-mail ou transaction · Order id, receipt number, e-mail address or transaction
     #[arg(long, short)]
     q: Option<String>,
-    /// Du jour, UTC · From this day on, UTC
+    /// Du jour, à l'heure de la boutique · From this day on, the shop's clock
     #[arg(long, value_name = "2026-11-01")]
     since: Option<String>,
-    /// Jusqu'au jour compris, UTC · To the end of this day, UTC
+    /// Jusqu'au jour compris · To the end of this day
     #[arg(long, value_name = "2026-11-30")]
     until: Option<String>,
     /// Payées, e-mail refusé pour de bon · Paid, mail refused for good
@@ -208,6 +210,15 @@ fn text(order: &Value, key: &str) -> String {
     }
 }
 
+/// `15 000 FCFA`.
+fn amount(order: &Value) -> String {
+    let currency = order["currency"].as_str().and_then(|code| code.parse().ok());
+    match (order["amount"].as_u64(), currency) {
+        (Some(units), Some(currency)) => words::sum(units, currency, Lang::Fr),
+        (Some(_) | None, Some(_) | None) => format!("{} {}", text(order, "amount"), text(order, "currency")),
+    }
+}
+
 fn print_list(answer: &Value) {
     let empty = Vec::new();
     let orders = answer["orders"].as_array().or_else(|| answer.as_array()).unwrap_or(&empty);
@@ -217,7 +228,7 @@ fn print_list(answer: &Value) {
             text(order, "order_id"),
             text(order, "status"),
             format!("{}/{}", text(order, "product"), text(order, "tier")),
-            format!("{} {}", text(order, "amount"), text(order, "currency")),
+            amount(order),
             text(order, "email"),
             text(order, "created_at"),
         ]);

@@ -12,6 +12,7 @@ use super::{Failure, THREADS_MAX, output, runtime};
 use crate::adapters::admin_api::{AdminApi, ApiError};
 use crate::domain::settlement::{Finding, Kind, Report};
 use crate::domain::values::{Lang, OrderId};
+use crate::domain::words;
 
 /// Largest export of CinetPay's that is read, in bytes; the daemon has the same limit.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -44,6 +45,7 @@ Exemples / Examples:
 
 Exemples / Examples:
   auditshield orders proof 01KA3M5W6K8Y2Q4Z7X9B1C3D5E --output preuve.json
+  auditshield orders proof 01KA3M5W6K8Y2Q4Z7X9B1C3D5E --format pdf --output preuve.pdf
   auditshield orders proof --public-key > boutique.pem"
     )]
     Proof(ProofArgs),
@@ -96,8 +98,14 @@ pub(super) struct ProofArgs {
     #[arg(value_parser = order_id, required_unless_present = "public_key")]
     id: Option<OrderId>,
     /// Les clés publiques à la place, PEM · The public keys instead, PEM
-    #[arg(long, conflicts_with = "id")]
+    #[arg(long, conflicts_with_all = ["id", "format"])]
     public_key: bool,
+    /// Le fichier signé, ou des pages auxquelles il est joint · The signed file, or pages with it attached
+    #[arg(long, default_value = "json", value_parser = ["json", "pdf"])]
+    format: String,
+    /// Langue des pages · Language of the pages
+    #[arg(long, default_value = "fr", value_parser = ["fr", "en"])]
+    lang: String,
     /// Fichier à créer [défaut : sortie standard] · File to make [default: standard output]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -136,7 +144,7 @@ pub(super) fn run(api: &AdminApi, command: &PapersCommand, json: bool) -> Result
         }
         PapersCommand::Proof(args) => written(args.output.as_deref(), |out| {
             runtime(THREADS_MAX).map(|runtime| match args.id {
-                Some(id) => runtime.block_on(api.proof(id, out)),
+                Some(id) => runtime.block_on(api.proof(id, &args.format, &args.lang, out)),
                 None => runtime.block_on(api.proof_keys(out)),
             })
         }),
@@ -217,7 +225,9 @@ fn print(answer: &Value) {
     for (currency, sums) in &report.sums {
         output::say(format_args!(
             "{currency} · nous/ours {} · CinetPay {} · d'accord/agreed {}",
-            sums.ours, sums.theirs, sums.agreed
+            words::sum(sums.ours, *currency, Lang::Fr),
+            words::sum(sums.theirs, *currency, Lang::Fr),
+            words::sum(sums.agreed, *currency, Lang::Fr)
         ));
     }
     for kind in Kind::ALL {
@@ -245,8 +255,10 @@ fn print(answer: &Value) {
 }
 
 fn row(one: &Finding) -> [String; 5] {
-    let text = |text: &Option<String>| text.as_deref().map(output::plain).unwrap_or_default();
+    let figure = |text: &Option<String>| {
+        text.as_deref().map(|text| words::figure(&output::plain(text), Lang::Fr)).unwrap_or_default()
+    };
     let line = one.line.map(|line| line.to_string()).unwrap_or_default();
-    let ours = format!("{} {}", text(&one.ours), one.status.as_deref().unwrap_or_default());
-    [output::plain(&one.transaction), one.reason.words(Lang::Fr).to_owned(), ours, text(&one.theirs), line]
+    let ours = format!("{} {}", figure(&one.ours), one.status.as_deref().unwrap_or_default());
+    [output::plain(&one.transaction), one.reason.words(Lang::Fr).to_owned(), ours, figure(&one.theirs), line]
 }

@@ -27,15 +27,18 @@ impl Zone {
     fn offset(self) -> Offset {
         Offset::from_seconds(self.0 * 60).unwrap_or(Offset::UTC)
     }
+    /// What this clock shows at that moment; at one that no calendar has, the epoch's.
+    pub(super) fn shows(self, at: Timestamp) -> DateTime {
+        let at = jiff::Timestamp::from_millisecond(at.millis()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        self.offset().to_datetime(at)
+    }
     /// `2026-11-25 14:03:22` on this clock: what a spreadsheet takes for a date.
     pub fn clock(self, at: Timestamp) -> String {
-        let at = jiff::Timestamp::from_millisecond(at.millis()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-        self.offset().to_datetime(at).strftime("%Y-%m-%d %H:%M:%S").to_string()
+        self.shows(at).strftime("%Y-%m-%d %H:%M:%S").to_string()
     }
     /// The day that it is at this moment.
     pub fn day(self, at: Timestamp) -> Day {
-        let at = jiff::Timestamp::from_millisecond(at.millis()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-        Day(self.offset().to_datetime(at).date())
+        Day(self.shows(at).date())
     }
     /// The moment at which this clock shows that date and time; none outside of any calendar.
     pub(crate) fn moment(self, clock: DateTime) -> Option<Timestamp> {
@@ -82,6 +85,10 @@ impl Day {
     /// The day before or after by so many days; the end of the calendar stops it.
     pub fn plus(self, days: i32) -> Self {
         Self(self.0.saturating_add(jiff::Span::new().days(days)))
+    }
+    /// Its year, month and day.
+    pub(super) fn date(self) -> Date {
+        self.0
     }
     /// The first day of its month.
     pub fn month_start(self) -> Self {

@@ -43,6 +43,25 @@ pub struct Dossier {
     pub body: String,
 }
 
+/// The parts of the letter that tell what happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Attempts,
+    Notices,
+    Checks,
+    Decisions,
+}
+
+impl Part {
+    /// In their order, with their headings.
+    const ALL: [(Self, &str); 4] = [
+        (Self::Attempts, "Tentatives (pages de paiement demandées à /v2/payment)"),
+        (Self::Notices, "Notifications reçues (signature x-token vérifiée)"),
+        (Self::Checks, "Vérifications faites (/v2/payment/check)"),
+        (Self::Decisions, "Décisions de notre système"),
+    ];
+}
+
 impl Dossier {
     /// Both as one text: the subject's line, an empty one, the letter.
     pub fn text(&self) -> String {
@@ -58,22 +77,9 @@ impl Case<'_> {
             format!("Client débité, paiement non abouti : transaction {newest}, site {}", self.site_id);
         let mut body = self.request();
         self.order(&mut body);
-        section(
-            &mut body,
-            "Tentatives (pages de paiement demandées à /v2/payment)",
-            self.lines(|one, at| self.opening(one, at)),
-        );
-        section(
-            &mut body,
-            "Notifications reçues (signature x-token vérifiée)",
-            self.lines(|one, at| self.notice(one, at)),
-        );
-        section(
-            &mut body,
-            "Vérifications faites (/v2/payment/check)",
-            self.lines(|one, at| self.check(one, at)),
-        );
-        section(&mut body, "Décisions de notre système", self.lines(|one, at| self.decision(one, at)));
+        for (part, heading) in Part::ALL {
+            section(&mut body, heading, self.lines(part));
+        }
         let hashes = self
             .entries
             .iter()
@@ -195,73 +201,62 @@ impl Case<'_> {
         }
     }
 
-    fn lines(&self, tell: impl Fn(&Event, &str) -> Option<String>) -> Vec<String> {
+    /// What the events say that belongs to this part of the letter.
+    fn lines(&self, part: Part) -> Vec<String> {
         let told = self.entries.iter().flat_map(|entry| {
             let at = self.time(entry.at);
-            entry.events.iter().filter_map(|event| tell(event, &at)).collect::<Vec<_>>()
+            let told = entry.events.iter().filter_map(|event| self.tell(event));
+            told.filter(|(of, _)| *of == part).map(|(_, words)| format!("{at} : {words}")).collect::<Vec<_>>()
         });
         told.collect()
     }
 
-    fn opening(&self, event: &Event, at: &str) -> Option<String> {
-        match event {
+    /// An event in words, and the part of the letter that it belongs to; CinetPay has no part in the others.
+    fn tell(&self, event: &Event) -> Option<(Part, String)> {
+        Some(match event {
             Event::Initiated { attempt, .. } => {
-                Some(format!("{at} : {} ouverte", self.transaction(*attempt)))
+                (Part::Attempts, format!("{} ouverte", self.transaction(*attempt)))
             }
             Event::InitFailed { attempt, reason, ambiguous, .. } => {
                 let unsure = if *ambiguous { ", réponse incertaine" } else { "" };
-                Some(format!(
-                    "{at} : {} non ouverte (réponse : {}{unsure})",
-                    self.transaction(*attempt),
-                    one_line(reason)
-                ))
+                let reason = one_line(reason);
+                let words =
+                    format!("{} non ouverte (réponse : {reason}{unsure})", self.transaction(*attempt));
+                (Part::Attempts, words)
             }
-            _ => None,
-        }
-    }
-
-    fn notice(&self, event: &Event, at: &str) -> Option<String> {
-        match event {
             Event::Notified { attempt, digest } => {
-                Some(format!("{at} : {}, empreinte {digest}", self.transaction(*attempt)))
+                (Part::Notices, format!("{}, empreinte {digest}", self.transaction(*attempt)))
             }
-            _ => None,
-        }
-    }
-
-    fn check(&self, event: &Event, at: &str) -> Option<String> {
-        let Event::Checked { attempt, verdict, code, .. } = event else { return None };
-        let words = match verdict.as_str() {
-            "accepted" => "acceptée",
-            "mismatch" => "acceptée, mais montant ou devise différents",
-            "refused" => "refusée",
-            "pending" => "en attente",
-            "unknown" => "sans verdict",
-            "overtaken" => "dépassée par une notification plus récente",
-            other => other,
-        };
-        Some(format!("{at} : {}, réponse {words}, code {}", self.transaction(*attempt), one_line(code)))
-    }
-
-    fn decision(&self, event: &Event, at: &str) -> Option<String> {
-        match event {
+            Event::Checked { attempt, verdict, code, .. } => {
+                let (said, code) = (answered(verdict), one_line(code));
+                (Part::Checks, format!("{}, réponse {said}, code {code}", self.transaction(*attempt)))
+            }
             Event::Paid { attempt, approved, .. } => {
                 let by = if approved.is_some() { ", approuvée par une personne" } else { "" };
-                Some(format!("{at} : {} payée{by}", self.transaction(*attempt)))
+                (Part::Decisions, format!("{} payée{by}", self.transaction(*attempt)))
             }
             Event::Failed { attempt, code, .. } => {
-                Some(format!("{at} : {} refusée, code {}", self.transaction(*attempt), one_line(code)))
+                let code = one_line(code);
+                (Part::Decisions, format!("{} refusée, code {code}", self.transaction(*attempt)))
             }
             Event::Review { attempt, claimed, .. } => {
                 let amount = claimed.amount.map_or_else(|| "absent".to_owned(), |units| units.to_string());
                 let currency = claimed.currency.map_or("absente", |currency| currency.code());
                 let said = format!("montant annoncé {amount}, devise {currency}");
-                Some(format!("{at} : {} à examiner, {said}", self.transaction(*attempt)))
+                (Part::Decisions, format!("{} à examiner, {said}", self.transaction(*attempt)))
             }
-            Event::Expired {} => Some(format!("{at} : commande expirée sans verdict")),
-            Event::Refunded { .. } => Some(format!("{at} : remboursement noté")),
-            _ => None,
-        }
+            Event::Expired {} => (Part::Decisions, "commande expirée sans verdict".to_owned()),
+            Event::Refunded { .. } => (Part::Decisions, "remboursement noté".to_owned()),
+            Event::Created { .. }
+            | Event::MailFailed { .. }
+            | Event::Delivered { .. }
+            | Event::Downloaded { .. }
+            | Event::Resent { .. }
+            | Event::Reminded { .. }
+            | Event::ReminderFailed { .. }
+            | Event::Revoked { .. }
+            | Event::Note { .. } => return None,
+        })
     }
 
     fn transaction(&self, attempt: Attempt) -> String {
@@ -283,6 +278,19 @@ impl Case<'_> {
             Zone::UTC => "Les heures sont en UTC, qui est aussi notre heure locale.".to_owned(),
             zone => format!("Les heures sont en UTC ; notre heure locale est {zone}."),
         }
+    }
+}
+
+/// A check's verdict, as CinetPay's support would say it.
+fn answered(verdict: &str) -> &str {
+    match verdict {
+        "accepted" => "acceptée",
+        "mismatch" => "acceptée, mais montant ou devise différents",
+        "refused" => "refusée",
+        "pending" => "en attente",
+        "unknown" => "sans verdict",
+        "overtaken" => "dépassée par une notification plus récente",
+        other => other,
     }
 }
 

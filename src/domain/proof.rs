@@ -120,3 +120,11 @@ pub fn sealed(json: &str, sign: impl FnOnce(&[u8]) -> String) -> String {
     let signature = sign(signed.as_bytes());
     format!("{signed}{SIGNATURE}{signature}{END}")
 }
+
+/// The signature of a text that was [`sealed`], 128 hex digits.
+pub fn signature(sealed: &str) -> &str {
+    sealed
+        .strip_suffix(END)
+        .and_then(|text| text.rsplit_once(SIGNATURE))
+        .map_or("", |(_, signature)| signature)
+}

@@ -1,12 +1,13 @@
 //! A receipt: its number, and what it says of a sale.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::calendar::Zone;
 use super::payment::{Payment, Status};
-use super::values::{Buyer, Money, OrderId, Timestamp, TransactionId};
-use super::words;
+use super::values::{Buyer, Invalid, Money, OrderId, Timestamp, TransactionId};
 
 /// A receipt's number: `2026-000123`. Within a year (UTC) they run 1, 2, 3 … in the order in which the payments became
 /// durable, without a gap.
@@ -18,15 +19,35 @@ pub struct ReceiptNumber {
     pub place: u64,
 }
 
+/// Digits of a year.
+const YEAR_DIGITS: usize = 4;
+
 impl fmt::Display for ReceiptNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{:06}", self.year, self.place)
     }
 }
 
+/// `2026-000123`, and `2026-123` from whoever leaves the zeros out.
+impl FromStr for ReceiptNumber {
+    type Err = Invalid;
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let (year, place) = text.split_once('-').ok_or(Invalid::Number)?;
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if year.len() != YEAR_DIGITS || !digits(year) || !digits(place) {
+            return Err(Invalid::Number);
+        }
+        let number = Self {
+            year: year.parse().map_err(|_| Invalid::Number)?,
+            place: place.parse().map_err(|_| Invalid::Number)?,
+        };
+        if number.place == 0 { Err(Invalid::Number) } else { Ok(number) }
+    }
+}
+
 /// The year (UTC) that a payment's number belongs to.
 pub fn year(paid_at: Timestamp) -> i16 {
-    words::date(paid_at).year()
+    Zone::UTC.shows(paid_at).year()
 }
 
 /// Everything a receipt says of the sale; who sells is the merchant's configuration.
@@ -85,6 +106,17 @@ mod tests {
         check(1, "2026-000001");
         check(999_999, "2026-999999");
         check(1_000_000, "2026-1000000");
+        let read = |text: &str| text.parse::<ReceiptNumber>().ok().map(|number| number.to_string());
+        for good in ["2026-000001", "2026-999999", "2026-1000000"] {
+            assert_eq!(read(good).as_deref(), Some(good));
+        }
+        assert_eq!(read("2026-123").as_deref(), Some("2026-000123"));
+        for bad in
+            ["", "2026", "2026-", "2026-0", "26-1", "2026-1x", "2026-+1", "+026-1", "2026-1-2", " 2026-1"]
+        {
+            assert_eq!(read(bad), None, "{bad:?}");
+        }
+        assert_eq!(read("2026-99999999999999999999"), None);
         assert_eq!(year("2026-12-31T23:59:59.999Z".parse().unwrap()), 2026);
         assert_eq!(year("2027-01-01T00:00:00Z".parse().unwrap()), 2027);
     }

@@ -49,25 +49,22 @@ pub(super) fn send_again(policy: &Policy, payment: &Payment, now: Timestamp) -> 
         LinkState::Expired => now.plus(policy.link_ttl),
         dead @ (LinkState::Revoked | LinkState::UsedUp) => return Err(Refusal::Link(dead)),
     };
-    Ok(note("send again", Some(Resend { link: link.number, expires_at, keeps_count: true }), None))
+    let by = Decision { by: BUYER.to_owned(), note: "send again".to_owned() };
+    let resend = Some(Resend { link: link.number, expires_at, keeps_count: true });
+    Ok(vec![Event::Note { by, resend, buyer: None }])
 }
 
-/// Once paid, the link that a stranger may have been sent dies and the buyer gets another one.
+/// Once paid, the link that a stranger may have been sent dies and the buyer gets another one; but not for a link that was
+/// used or withdrawn.
 pub(super) fn readdress(policy: &Policy, payment: &Payment, email: &Email, now: Timestamp) -> Events {
-    if payment.buyer.email == *email {
-        return Ok(vec![]);
-    }
-    let resend = match &payment.status {
-        Status::Created(_)
-        | Status::Pending { .. }
-        | Status::Failed { .. }
-        | Status::Review { .. }
-        | Status::Expired { .. } => None,
-        Status::Paid(sale) => Some(replaced(policy, sale, now)?),
-        Status::Refunded(_) => return Err(Refusal::Status(payment.status_name())),
+    let by = Decision { by: BUYER.to_owned(), note: "address".to_owned() };
+    let another = |sale: &Sale| {
+        if sale.link.revoked {
+            return Err(Refusal::Link(LinkState::Revoked));
+        }
+        if readdressable(sale) { Ok(Some(another_link(policy, sale, now))) } else { Err(Refusal::Settled) }
     };
-    let buyer = Buyer { email: email.clone(), ..payment.buyer.clone() };
-    Ok(note("address", resend, Some(buyer)))
+    addressed(payment, email, by, another)
 }
 
 /// A person corrects the address, whatever was downloaded: the file may have gone to a stranger. The old link dies and a
@@ -79,6 +76,17 @@ pub(super) fn correct(
     by: &Decision,
     now: Timestamp,
 ) -> Events {
+    let another = |sale: &Sale| Ok((!sale.link.revoked).then(|| another_link(policy, sale, now)));
+    addressed(payment, email, by.clone(), another)
+}
+
+/// Another address, and once paid `another` link, or none, or why it cannot be.
+fn addressed(
+    payment: &Payment,
+    email: &Email,
+    by: Decision,
+    another: impl FnOnce(&Sale) -> Result<Option<Resend>, Refusal>,
+) -> Events {
     if payment.buyer.email == *email {
         return Ok(vec![]);
     }
@@ -88,33 +96,18 @@ pub(super) fn correct(
         | Status::Failed { .. }
         | Status::Review { .. }
         | Status::Expired { .. } => None,
-        Status::Paid(sale) if sale.link.revoked => None,
-        Status::Paid(sale) => Some(Resend {
-            link: sale.link.number + 1,
-            expires_at: now.plus(policy.link_ttl),
-            keeps_count: false,
-        }),
+        Status::Paid(sale) => another(sale)?,
         Status::Refunded(_) => return Err(Refusal::Status(payment.status_name())),
     };
     let buyer = Buyer { email: email.clone(), ..payment.buyer.clone() };
-    Ok(vec![Event::Note { by: by.clone(), resend, buyer: Some(buyer) }])
+    Ok(vec![Event::Note { by, resend, buyer: Some(buyer) }])
 }
 
-fn replaced(policy: &Policy, sale: &Sale, now: Timestamp) -> Result<Resend, Refusal> {
-    if sale.link.revoked {
-        return Err(Refusal::Link(LinkState::Revoked));
-    }
-    if !readdressable(sale) {
-        return Err(Refusal::Settled);
-    }
-    Ok(Resend { link: sale.link.number + 1, expires_at: now.plus(policy.link_ttl), keeps_count: false })
+fn another_link(policy: &Policy, sale: &Sale, now: Timestamp) -> Resend {
+    Resend { link: sale.link.number + 1, expires_at: now.plus(policy.link_ttl), keeps_count: false }
 }
 
 /// Whether the address of a paid order may still be corrected.
 pub fn readdressable(sale: &Sale) -> bool {
     sale.link.downloads == 0 && sale.link.number < READDRESS_LINKS_MAX
-}
-
-fn note(what: &str, resend: Option<Resend>, buyer: Option<Buyer>) -> Vec<Event> {
-    vec![Event::Note { by: Decision { by: BUYER.to_owned(), note: what.to_owned() }, resend, buyer }]
 }

@@ -1,5 +1,6 @@
 //! Amounts, dates and counts as a buyer reads them, in French and in English.
 
+use super::calendar::{Day, Zone};
 use super::values::{Currency, Lang, Money, Timestamp};
 
 /// A narrow space that no line breaks at: between groups of digits, before the currency.
@@ -44,6 +45,25 @@ pub fn amount(money: Money, lang: Lang) -> String {
 pub fn sum(units: u64, currency: Currency, lang: Lang) -> String {
     let decimal = currency.decimal(units);
     let (whole, cents) = decimal.split_once('.').unwrap_or((&decimal, ""));
+    written((whole, cents), Some(currency), lang)
+}
+
+/// The same for a figure as programs get it: `15000 XOF`, `12.50 USD`, `14000` where nobody named a currency. Any other text
+/// stays as it is.
+pub fn figure(text: &str, lang: Lang) -> String {
+    let (number, code) = text.split_once(' ').unwrap_or((text, ""));
+    let (whole, cents) = number.split_once('.').unwrap_or((number, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    match code.parse::<Currency>() {
+        _ if whole.is_empty() || !digits(whole) || !digits(cents) => text.to_owned(),
+        Ok(currency) => written((whole, cents), Some(currency), lang),
+        Err(_) if code.is_empty() => written((whole, cents), None, lang),
+        Err(_) => text.to_owned(),
+    }
+}
+
+/// Digits before and behind the point, grouped, with what the currency is called.
+fn written((whole, cents): (&str, &str), currency: Option<Currency>, lang: Lang) -> String {
     let (group, point) = match lang {
         Lang::Fr => (NARROW, ','),
         Lang::En => (',', '.'),
@@ -59,6 +79,7 @@ pub fn sum(units: u64, currency: Currency, lang: Lang) -> String {
         text.push(point);
         text.push_str(cents);
     }
+    let Some(currency) = currency else { return text };
     let unit = match currency {
         Currency::Xof | Currency::Xaf => "FCFA",
         Currency::Gnf => "FG",
@@ -74,24 +95,33 @@ pub fn sum(units: u64, currency: Currency, lang: Lang) -> String {
 /// `26 novembre 2026 à 10 h 30 (GMT)`, `26 November 2026 at 10:30 (GMT)`. Seconds are left out: the
 /// moment named is never later than the one meant.
 pub fn moment(at: Timestamp, lang: Lang) -> String {
-    let time = date(at);
+    local_moment(at, Zone::UTC, lang)
+}
+
+/// The same on this clock: `26 novembre 2026 à 11 h 30 (UTC+01:00)`.
+pub fn local_moment(at: Timestamp, zone: Zone, lang: Lang) -> String {
+    let (time, day) = (zone.shows(at), day(zone.day(at), lang));
+    let (hour, minute) = (time.hour(), time.minute());
+    let clock = if zone == Zone::UTC { "GMT".to_owned() } else { zone.to_string() };
+    match lang {
+        Lang::Fr => format!("{day} à {hour}{FIRM}h{FIRM}{minute:02} ({clock})"),
+        Lang::En => format!("{day} at {hour}:{minute:02} ({clock})"),
+    }
+}
+
+/// `26 novembre 2026`, `1er août 2026`; `26 November 2026`.
+pub fn day(day: Day, lang: Lang) -> String {
+    let date = day.date();
     let months = match lang {
         Lang::Fr => MONTHS_FR,
         Lang::En => MONTHS_EN,
     };
-    let month = usize::try_from(time.month() - 1).ok().and_then(|at| months.get(at)).copied().unwrap_or("");
-    let (day, year, hour, minute) = (time.day(), time.year(), time.hour(), time.minute());
+    let month = usize::try_from(date.month() - 1).ok().and_then(|at| months.get(at)).copied().unwrap_or("");
+    let (day, year) = (date.day(), date.year());
     match (lang, day) {
-        (Lang::Fr, 1) => format!("1er{FIRM}{month} {year} à {hour}{FIRM}h{FIRM}{minute:02} (GMT)"),
-        (Lang::Fr, _) => format!("{day}{FIRM}{month} {year} à {hour}{FIRM}h{FIRM}{minute:02} (GMT)"),
-        (Lang::En, _) => format!("{day}{FIRM}{month} {year} at {hour}:{minute:02} (GMT)"),
+        (Lang::Fr, 1) => format!("1er{FIRM}{month} {year}"),
+        (Lang::Fr | Lang::En, _) => format!("{day}{FIRM}{month} {year}"),
     }
-}
-
-/// The calendar's view of a moment, in UTC; of one that no calendar has, the epoch's.
-pub(super) fn date(at: Timestamp) -> jiff::civil::DateTime {
-    let time = jiff::Timestamp::from_millisecond(at.millis()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-    jiff::tz::TimeZone::UTC.to_datetime(time)
 }
 
 /// `5 téléchargements`, `1 download`.
@@ -137,6 +167,25 @@ mod tests {
     }
 
     #[test]
+    fn figures_of_programs_read_well_too() {
+        let check = |text: &str, fr: &str, en: &str| {
+            let plain = |text: String| text.replace('\u{202f}', " ");
+            assert_eq!(
+                (plain(figure(text, Lang::Fr)), plain(figure(text, Lang::En))),
+                (fr.into(), en.into())
+            );
+        };
+        check("15000 XOF", "15 000 FCFA", "15,000 FCFA");
+        check("15000.50 XOF", "15 000,50 FCFA", "15,000.50 FCFA");
+        check("1234.56 USD", "1 234,56 $", "$1,234.56");
+        check("1000000", "1 000 000", "1,000,000");
+        check("5", "5", "5");
+        for odd in ["", "XOF", "15000 EUR", "-5 XOF", "15 000 XOF", "1.2.3 XOF", ".5 XOF", "١٥٠ XOF"] {
+            check(odd, odd, odd);
+        }
+    }
+
+    #[test]
     fn moments_read_well() {
         let check = |at: &str, fr: &str, en: &str| {
             let at = at.parse().unwrap();
@@ -149,6 +198,9 @@ mod tests {
             "26 November 2026 at 10:30 (GMT)",
         );
         check("2027-08-01T00:05:00Z", "1er août 2027 à 0 h 05 (GMT)", "1 August 2027 at 0:05 (GMT)");
+        let (late, zone) = ("2027-07-31T23:05:00Z".parse().unwrap(), "+01:00".parse().unwrap());
+        let local = local_moment(late, zone, Lang::Fr).replace(FIRM, " ");
+        assert_eq!(local, "1er août 2027 à 0 h 05 (UTC+01:00)");
     }
 
     #[test]

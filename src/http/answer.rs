@@ -299,6 +299,17 @@ pub(crate) fn text(status: StatusCode, body: impl Into<String>) -> Response {
     answer
 }
 
+/// A PDF, for one reader.
+pub(crate) fn pdf(bytes: Vec<u8>) -> Response {
+    let mut answer = Response::new(bytes.into());
+    set(&mut answer, CONTENT_TYPE, "application/pdf");
+    set(&mut answer, CACHE_CONTROL, "no-store");
+    set(&mut answer, X_CONTENT_TYPE_OPTIONS, "nosniff");
+    // No more than this: a browser's own viewer would not show it.
+    set(&mut answer, CONTENT_SECURITY_POLICY, "frame-ancestors 'none'");
+    answer
+}
+
 /// A page with its security headers.
 pub(crate) fn page<T: askama::Template>(status: StatusCode, template: &T) -> Response {
     let body = template.render().unwrap_or_else(|error| {

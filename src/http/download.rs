@@ -81,12 +81,18 @@ fn unpaid(order: OrderId, error: AskError) -> Problem {
             | Refusal::Soon
             | Refusal::Settled,
         ) => not_paid(),
-        AskError::Refused(refusal @ Refusal::Link(_)) => refusal.into(),
+        AskError::Refused(refusal @ Refusal::Link(_)) => numbered(order, refusal.into()),
         AskError::Busy | AskError::Gone | AskError::Late | AskError::NoRoom | AskError::NotOpened(_) => {
             tracing::error!(%order, ?error, "a download could not be started");
             Problem::unavailable()
         }
     }
+}
+
+/// With the order's number, for which the seller will ask: who has a genuine link may know it.
+fn numbered(order: OrderId, problem: Problem) -> Problem {
+    let (fr, en) = (format!("{} Commande {order}.", problem.fr), format!("{} Order {order}.", problem.en));
+    problem.explained(&fr, &en)
 }
 
 fn not_paid() -> Problem {
@@ -101,7 +107,9 @@ pub(crate) fn sale(deps: &Deps, order: OrderId, link: u32) -> Result<(Payment, S
     let payment = deps.load(order)?.ok_or_else(not_paid)?;
     let sale = match &payment.status {
         Status::Paid(sale) if sale.link.number == link && !sale.link.revoked => sale.clone(),
-        Status::Paid(_) | Status::Refunded(_) => return Err(Refusal::Link(LinkState::Revoked).into()),
+        Status::Paid(_) | Status::Refunded(_) => {
+            return Err(numbered(order, Refusal::Link(LinkState::Revoked).into()));
+        }
         Status::Created(_)
         | Status::Pending { .. }
         | Status::Failed { .. }
@@ -116,7 +124,7 @@ fn ready(deps: &Deps, order: OrderId, link: u32) -> Result<(Payment, Link), Prob
     match sale.link.state(deps.now()) {
         LinkState::Live => Ok((payment, sale.link)),
         dead @ (LinkState::Expired | LinkState::UsedUp | LinkState::Revoked) => {
-            Err(Refusal::Link(dead).into())
+            Err(numbered(order, Refusal::Link(dead).into()))
         }
     }
 }

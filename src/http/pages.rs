@@ -184,6 +184,8 @@ pub(crate) struct Order {
     pub(crate) until: String,
     /// Whether the link's time has run out.
     pub(crate) ended: bool,
+    /// Whether the mail server refused the address for good.
+    pub(crate) unmailed: bool,
     /// Whether the address may be corrected here.
     pub(crate) readdress: bool,
     /// Whether a refused order may be tried again.

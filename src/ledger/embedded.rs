@@ -82,6 +82,16 @@ impl Embedded {
         }
     }
 
+    /// The order whose receipt has this number.
+    pub(super) fn numbered(&self, number: ReceiptNumber) -> Result<Option<OrderId>, LedgerError> {
+        // The overlay first: what it dropped in between is in sled.
+        let fresh = self.overlay.lock().receipts.iter().find(|(_, own)| **own == number).map(|(id, _)| *id);
+        match fresh {
+            Some(id) => Ok(Some(id)),
+            None => Ok(self.index()?.numbered(number)?),
+        }
+    }
+
     /// The lines of an order, read back from the journal.
     pub(super) fn lines(&self, id: OrderId, lines: &[Located]) -> Result<Vec<Line>, LedgerError> {
         lines.iter().map(|located| self.line(id, located).map(|(line, _)| line)).collect()

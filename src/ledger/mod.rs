@@ -21,6 +21,7 @@ mod worker;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::domain::calendar::Period;
 use crate::domain::event::Event;
 use crate::domain::evidence::Entry;
 use crate::domain::payment::{FoldError, Payment, Status};
@@ -318,10 +319,11 @@ impl Ledger {
         Counts(store.overlay.lock().counts)
     }
 
-    /// What was paid on these days (counted since 1970, UTC), oldest first. Answered from memory.
-    pub fn sales(&self, days: &std::ops::RangeInclusive<i64>) -> Vec<Sales> {
+    /// What was paid on each of these days, oldest first. Sums are kept by hours: where a clock is not whole hours from UTC,
+    /// the hour in which its midnight falls counts for the day before. Answered from memory.
+    pub fn sales(&self, period: Period) -> Vec<Sales> {
         let Ledger::Embedded(store) = self;
-        query::sales(store, days)
+        query::sales(store, period)
     }
 
     /// How many paid orders have a mail that was refused for good. Answered from memory; a [`Query`] lists them.

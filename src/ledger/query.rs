@@ -1,13 +1,15 @@
 //! Reads that scan: what is due, lists of orders. Overlay and index are merged by order id.
 
-use std::collections::BTreeSet;
-use std::ops::RangeInclusive;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::LedgerError;
 use super::embedded::Embedded;
 use super::index::indexer::REQUEST_AGE_MAX;
+use super::index::totals::Sold;
 use super::index::{Index, IndexError, keys};
+use crate::domain::calendar::{Day, Period};
 use crate::domain::payment::{Payment, Status};
+use crate::domain::receipt::ReceiptNumber;
 use crate::domain::values::{Currency, OrderId, Timestamp};
 
 /// Orders on one page at most.
@@ -22,7 +24,7 @@ const ID_BYTES: usize = 16;
 pub struct Query {
     /// A status name; an unknown one matches nothing.
     pub status: Option<String>,
-    /// The beginning of an order id, a whole e-mail address, or an operator's transaction number.
+    /// The beginning of an order id, a whole e-mail address, a receipt's number, or an operator's transaction number.
     pub q: Option<String>,
     /// Only orders taken at this moment or later.
     pub since: Option<Timestamp>,
@@ -48,8 +50,8 @@ pub struct Page {
 /// What was paid on one day in one currency. Refunds are not taken off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sales {
-    /// The day, counted since 1970, UTC.
-    pub day: i64,
+    /// The day, on the clock that was asked for.
+    pub day: Day,
     /// The currency.
     pub currency: Currency,
     /// How many orders were paid.
@@ -58,12 +60,18 @@ pub struct Sales {
     pub amount: u64,
 }
 
-pub(super) fn sales(store: &Embedded, days: &RangeInclusive<i64>) -> Vec<Sales> {
-    let state = store.overlay.lock();
-    let sales = state.totals.sales(days);
-    sales
-        .map(|(day, currency, sold)| Sales { day, currency, orders: sold.orders, amount: sold.amount })
-        .collect()
+pub(super) fn sales(store: &Embedded, period: Period) -> Vec<Sales> {
+    let mut days: BTreeMap<(Day, Currency), Sold> = BTreeMap::new();
+    for (begun, currency, sold) in store.overlay.lock().totals.sales(period) {
+        days.entry((period.zone.day(begun), currency)).or_default().add(sold);
+    }
+    let sale = |((day, currency), sold): (_, Sold)| Sales {
+        day,
+        currency,
+        orders: sold.orders,
+        amount: sold.amount,
+    };
+    days.into_iter().map(sale).collect()
 }
 
 pub(super) fn due(
@@ -110,7 +118,7 @@ pub(super) fn find_key(
 
 pub(super) fn list(store: &Embedded, query: &Query) -> Result<Page, LedgerError> {
     let limit = query.limit.clamp(1, PAGE_ORDERS_MAX);
-    let Some(scan) = Scan::of(query, store) else { return Ok(Page::default()) };
+    let Some(scan) = Scan::of(query, store)? else { return Ok(Page::default()) };
     let recent = store.overlay.lock().latest.clone();
     let mut fresh = recent.values().rev().map(|(_, snapshot)| &*snapshot.payment);
     let mut fresh_next = fresh.find(|payment| scan.matches(payment));
@@ -160,29 +168,31 @@ enum By {
 
 impl Scan {
     /// None where nothing can match.
-    fn of(query: &Query, store: &Embedded) -> Option<Scan> {
-        let status = match &query.status {
-            None => None,
-            Some(name) => Some(Status::NAMES.iter().position(|known| known == name)?),
-        };
+    fn of(query: &Query, store: &Embedded) -> Result<Option<Scan>, LedgerError> {
+        let place = |name: &String| Status::NAMES.iter().position(|known| known == name);
+        let status = query.status.as_ref().map(place);
+        if status == Some(None) {
+            return Ok(None);
+        }
         let (mut low, mut high, mut by) = ([0; 16], [u8::MAX; 16], By::Id);
         match query.q.as_deref().map(str::trim) {
             None | Some("") => {}
             Some(q) if q.contains('@') => by = By::Email(q.to_lowercase()),
-            Some(q) => match id_range(q) {
-                Some(range) => (low, high) = range,
-                None => by = By::Transaction(q.to_lowercase()),
+            Some(q) => match (id_range(q), receipt_of(store, q)?) {
+                (Some(range), _) => (low, high) = range,
+                (None, Some(id)) => (low, high) = (id.bytes(), id.bytes()),
+                (None, None) => by = By::Transaction(q.to_lowercase()),
             },
         }
         if let Some(since) = query.since {
             low = low.max(OrderId::first_of(since).bytes());
         }
         for end in [query.cursor, query.until.map(OrderId::first_of)].into_iter().flatten() {
-            let below = u128::from_be_bytes(end.bytes()).checked_sub(1)?;
+            let Some(below) = u128::from_be_bytes(end.bytes()).checked_sub(1) else { return Ok(None) };
             high = high.min(below.to_be_bytes());
         }
         let among = query.stalled.then(|| store.overlay.lock().totals.stalled().collect());
-        (low <= high).then_some(Scan { status, by, low, high, among })
+        Ok((low <= high).then_some(Scan { status: status.flatten(), by, low, high, among }))
     }
 
     fn ids(&self, index: &Index) -> Box<dyn Iterator<Item = Result<OrderId, IndexError>>> {
@@ -210,6 +220,14 @@ impl Scan {
         let status = self.status.is_none_or(|place| Status::NAMES[place] == payment.status.name());
         let among = self.among.as_ref().is_none_or(|among| among.contains(&payment.id));
         by && status && among && (self.low..=self.high).contains(&id)
+    }
+}
+
+/// The order whose receipt has this number; none where it is no such number, or nobody's.
+fn receipt_of(store: &Embedded, text: &str) -> Result<Option<OrderId>, LedgerError> {
+    match text.parse::<ReceiptNumber>() {
+        Ok(number) => store.numbered(number),
+        Err(_) => Ok(None),
     }
 }
 

@@ -67,20 +67,23 @@ export async function valid(answer, name) {
   assert.deepEqual(messages, [], `${name}: HTML`);
 }
 
-/** The page as it stands, at every width and in both schemes. */
-export async function seen(page, name, pictures) {
+/** Pictures of the page as it stands, at every width and in both schemes; `look` is done at each. */
+export async function pictured(page, name, pictures, look = async () => {}) {
   for (const width of WIDTHS) {
     for (const colorScheme of SCHEMES) {
       await page.setViewportSize({ width, height: width === 360 ? 640 : 800 });
       await page.emulateMedia({ colorScheme });
       await fits(page);
-      await accessible(page, `${name} ${width} ${colorScheme}`);
+      await look(`${name} ${width} ${colorScheme}`);
       await page.screenshot({ path: join(pictures, `${name}-${width}-${colorScheme}.png`), fullPage: true, animations: "disabled" });
     }
   }
   await page.setViewportSize({ width: 360, height: 640 });
   await page.emulateMedia({ colorScheme: "light" });
 }
+
+/** The same, with axe-core's eyes. */
+export const seen = (page, name, pictures) => pictured(page, name, pictures, (where) => accessible(page, where));
 
 /** A check for one page, loaded anew; `name` names its pictures, `status` is what its answer must be. */
 export const checker = (pictures, bytesMax) => async (page, name, status = 200) => {

@@ -13,9 +13,10 @@ const STEP_MS_MAX = 20_000;
 // The operator answers this long after the payer came back, so that there is a waiting page to see.
 const OPERATOR_MS = 4_000;
 
-/** Starts the demonstration; gives its addresses once it printed them all. */
-function startDemo(binary, environment) {
-  const child = spawn(binary, ["demo"], { stdio: ["ignore", "pipe", "inherit"], env: { ...process.env, ...environment } });
+/** Starts the demonstration with these settings of its own; gives its addresses once it printed them all. */
+function startDemo(binary, settings) {
+  const set = Object.entries(settings).flatMap(([name, value]) => ["--set", `${name}=${value}`]);
+  const child = spawn(binary, ["demo", ...set], { stdio: ["ignore", "pipe", "inherit"] });
   let said = "";
   const places = new Promise((done, failed) => {
     const timer = setTimeout(() => failed(new Error(`the demonstration did not start:\n${said}`)), START_MS_MAX);
@@ -41,8 +42,8 @@ function stopDemo(child) {
 }
 
 /** Runs `story` with the demonstration's places and a way to open browsers; ends both, whatever happens. */
-export async function onStage(binary, story) {
-  const { child, places } = startDemo(resolve(binary ?? join(root, "target/debug/auditshield")));
+export async function onStage(binary, story, settings = {}) {
+  const { child, places } = startDemo(resolve(binary ?? join(root, "target/debug/auditshield")), settings);
   const profile = mkdtempSync(join(tmpdir(), "auditshield-browser-"));
   let browser;
   try {
@@ -99,6 +100,14 @@ export async function refuseMails(page, { cinetpay }, refuse) {
   const fault = refuse ? { step: "rcpt", code: 550 } : null;
   const answer = await page.request.put(`${cinetpay}/control/mails/fault`, { data: fault });
   assert.ok(answer.ok(), "the mailbox refused its fault");
+}
+
+/** Has something done to an order, as the merchant. */
+export async function act(page, { admin, token }, id, verb, wish = {}) {
+  const answer = await page.request.post(`${new URL(admin).origin}/api/orders/${id}/${verb}`, {
+    headers: { authorization: `Bearer ${token}` }, data: { note: "essai", ...wish },
+  });
+  assert.equal(answer.status(), 200, await answer.text());
 }
 
 /** From the shop to the payment page. */

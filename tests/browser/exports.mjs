@@ -90,8 +90,12 @@ async function carried(page, demo, sale) {
   assert.ok(!(await page.inputValue("#body")).includes("awa@example.com"));
   await page.goto(`${place}proof/?lang=fr`);
   const proof = await saved(page, () => page.click("text=Télécharger la preuve signée"));
+  const pages = await saved(page, () => page.click("text=La même en PDF"));
+  assert.equal(pages.name, `preuve-${sale.order_id}.pdf`);
   const key = await saved(page, () => page.click("text=Clé publique"));
-  execFileSync("python3", ["-B", join(root, "docs/verify_proof.py"), proof.path, "--key", key.path], { stdio: "inherit" });
+  for (const { path } of [proof, pages]) {
+    execFileSync("python3", ["-B", join(root, "docs/verify_proof.py"), path, "--key", key.path], { stdio: "inherit" });
+  }
 }
 
 mkdirSync(pictures, { recursive: true });

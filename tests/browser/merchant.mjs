@@ -1,13 +1,13 @@
-// The merchant's day: to log in, to find an order by its buyer's address, to send its mail again, to decide a payment of
-// another amount, to correct an address, to record a refund; with scripts and without. And every page of the dashboard:
+// The merchant's day: to log in, to find an order by its buyer's address or its receipt's number, to send its mail again, to
+// decide a payment of another amount, to export the sales, to correct an address, to record a refund; with scripts and without. And every page of the dashboard:
 // axe-core, an HTML validator, a scale, pictures at two widths, light and dark.
 //
 //   node merchant.mjs <auditshield binary> [folder for the pictures]
-import { mkdirSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import assert from "node:assert/strict";
 import { checker } from "./checks.mjs";
-import { fits, mailed, onStage, order, pay, refuseMails, root } from "./demo.mjs";
+import { act as command, fits, mailed, onStage, order, pay, refuseMails, root } from "./demo.mjs";
 
 const pictures = resolve(process.argv[3] ?? join(root, "target/pages"));
 // A list of fifty orders, over the merchant's own line: more than a buyer's page, and still little.
@@ -36,7 +36,7 @@ async function enter(page, { admin, token }, path = "") {
 }
 
 /** From the first page to the order of this buyer. */
-async function find(page, { admin }, email, id) {
+async function find(page, { admin }, email) {
   await page.goto(admin);
   await page.click("nav >> text=Commandes");
   await page.fill("#q", email);
@@ -44,8 +44,30 @@ async function find(page, { admin }, email, id) {
   await page.waitForURL(/\/admin\/orders\/\?.*s=/);
   assert.ok(!decodeURIComponent(page.url()).includes("@"), `an address in ${page.url()}`);
   assert.equal(await page.locator("table.orders tbody tr").count(), 1, `${email}: one order`);
-  await page.click(`table.orders a[href$="/${id}/"]`);
-  await page.waitForURL(`**/admin/orders/${id}/`);
+  await page.click("table.orders tbody a");
+  await page.waitForURL(/\/admin\/orders\/[0-9A-Z]{26}\/$/);
+}
+
+/** From a receipt's number, as an order's page tells it, back to that page. */
+async function findByReceipt(page, { admin }, id) {
+  const receipt = await page.locator("dt:text-is('Reçu n°') + dd").innerText();
+  assert.match(receipt, /^20\d\d-\d{6}$/);
+  await page.goto(`${admin}orders/`);
+  await page.fill("#q", receipt);
+  await page.click("form[role=search] button");
+  await page.waitForURL(/\/admin\/orders\/\?.*s=/);
+  assert.deepEqual(await page.locator("table.orders code").allInnerTexts(), [id]);
+  await page.goto(`${admin}orders/${id}/`);
+}
+
+/** The day's sales, for a spreadsheet: the sale is in the file. */
+async function exported(page, { admin }, id, address) {
+  await page.goto(admin);
+  await page.click("nav >> text=Exports");
+  const [download] = await Promise.all([page.waitForEvent("download"), page.click("text=Télécharger pour Excel")]);
+  const text = readFileSync(await download.path(), "utf8");
+  assert.ok(text.startsWith("\ufeffcommande;") && text.includes(`${id};`) && text.includes(address), text);
+  await page.goto(`${admin}orders/${id}/`);
 }
 
 /** Presses the button of this name, gives the reason, confirms; the page must say `done`. */
@@ -73,7 +95,9 @@ async function day(page, demo, visit, set, suffix) {
   await set({ accepted_amount: null });
 
   await enter(page, demo, `orders/${id}/`);
-  await find(page, demo, address, id);
+  await find(page, demo, address);
+  assert.ok(page.url().endsWith(`/${id}/`), page.url());
+  await findByReceipt(page, demo, id);
   await act(page, "Renvoyer l’e-mail", "", /L’e-mail repart/);
   assert.match(await story(page), /E-mail demandé de nouveau/);
   await mailed(buyer, demo, "download/");
@@ -89,7 +113,7 @@ async function day(page, demo, visit, set, suffix) {
   await act(page, "Rejeter", "essai d’un curieux", /rejeté/);
   assert.match(await page.locator("h1").innerText(), /Refusée/);
 
-  await page.goto(`${demo.admin}orders/${id}/`);
+  await exported(page, demo, id, address);
   const right = async () => page.fill("#email", `awa.kone.${suffix}@example.com`);
   await act(page, "Corriger l’adresse e-mail", "faute de frappe", /corrigée/, right);
   assert.match(await page.locator("dl").innerText(), new RegExp(`awa\\.kone\\.${suffix}@example\\.com`));
@@ -130,6 +154,27 @@ async function manyOrders(page, { shop }, count) {
     });
     assert.equal(answer.status(), 201, await answer.text());
   }
+}
+
+/** An order's last states, and forms and papers that are refused. */
+async function ended(page, demo, buyer, stalled, review) {
+  await page.goto(`${demo.admin}orders/${review}/address/`);
+  await page.evaluate(() => { document.querySelector("form.confirm").noValidate = true; });
+  await page.fill("#email", "awa chez example");
+  await page.fill("#note", "faute de frappe");
+  await page.click("form.confirm button[type=submit]");
+  await check(page, "admin-address-erreur", 400);
+  await page.goto(`${demo.admin}orders/${review}/proof/`);
+  await check(page, "admin-preuve-refusee", 409);
+  await command(page, demo, review, "reject");
+  await page.goto(`${demo.admin}orders/${review}/`);
+  await check(page, "admin-commande-refusee");
+  await command(page, demo, stalled, "refund");
+  await page.goto(`${demo.admin}orders/${stalled}/`);
+  await check(page, "admin-commande-remboursee");
+  await order(buyer, demo, "attend@example.com");
+  await find(page, demo, "attend@example.com");
+  await check(page, "admin-commande-en-attente");
 }
 
 /** Every page in every state, looked at. */
@@ -183,8 +228,11 @@ async function pages(page, demo, visit, set) {
   await check(page, "admin-commandes-suite");
   await page.goto(`${demo.admin}orders/?status=PAID&since=2020-01-01&until=2020-01-02`);
   await check(page, "admin-commandes-vide");
+  await page.goto(`${demo.admin}orders/?s=0123456789ABCDEF`);
+  await check(page, "admin-commandes-oubliee");
   await page.goto(`${demo.admin}nulle-part/`);
   await check(page, "admin-erreur", 404);
+  await ended(page, demo, buyer, stalled, review);
   await page.goto(`${demo.admin}?lang=en`);
   await check(page, "admin-accueil-en");
   await page.goto(`${demo.admin}orders/${stalled}/`);
@@ -203,8 +251,9 @@ await onStage(process.argv[2], async (demo, visit, set) => {
   for (const [name, options, tell] of stories) {
     const page = await visit(options);
     await tell(page);
-    // Nobody logged in is 401 with the login form, and an address that leads nowhere 404: browsers call both an error.
-    assert.deepEqual(page.complaints.filter((line) => !/40[14]/.test(line)), [], `${name}: the browser complained`);
+    // Nobody logged in is 401 with the login form, an address that leads nowhere 404, an unreadable field 400, a proof of no
+    // sale 409: browsers call each an error.
+    assert.deepEqual(page.complaints.filter((line) => !/status of 40[0149]/.test(line)), [], `${name}: the browser complained`);
     await page.context().close();
     console.log(`tests/browser: merchant: ${name}`);
   }

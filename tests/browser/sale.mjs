@@ -1,4 +1,5 @@
-// The sale as buyers live it: with scripts and without, a refusal and another try, a lost mail, a mistyped address.
+// The sale as buyers live it: with scripts, without, and where events do not come through; a refusal and another try, a
+// payment confirmed late, a lost mail, a mistyped address; with a keyboard alone.
 //
 //   node sale.mjs <auditshield binary>
 import { readFileSync } from "node:fs";
@@ -7,6 +8,12 @@ import assert from "node:assert/strict";
 import { fits, mailed, onStage, order, pay, root } from "./demo.mjs";
 
 const SOLD = readFileSync(join(root, "config/files/audit-kit.md"));
+// A page that told a refusal asks again after half a minute (status.js, LATE_MILLIS).
+const LATE_MS = 31_000;
+// Looking costs some fifty milliseconds, and the confirmation is on its way.
+const REOPENED_MAX = 400;
+// More than any page has places to stop at.
+const STOPS_MAX = 20;
 const shown = (page, state) => page.locator(`#status [data-for=${state}]`).waitFor({ state: "visible" });
 const number = (page) => page.locator("#status").getAttribute("data-order");
 const orders = async (page, { admin, token }, q) => {
@@ -44,6 +51,74 @@ async function withoutScripts(page, demo) {
   await fetched(page, "form.main button");
   await (await mailed(page, demo, "download/")).click();
   await fetched(page, "form button");
+}
+
+/** Where server-sent events do not come through, the page asks by itself; and says what to do, by operator. */
+async function polled(page, demo) {
+  await page.addInitScript(() => { window.EventSource = undefined; });
+  await followed(page, demo, "sans.flux@example.com");
+}
+
+/** The same where a proxy cuts them off. */
+async function cutOff(page, demo) {
+  await page.route("**/payment/status/**", (route) => (
+    route.request().headers().accept === "text/event-stream" ? route.abort() : route.continue()));
+  await followed(page, demo, "coupe@example.com");
+  // The browser mentions each stream that was cut.
+  page.complaints = page.complaints.filter((line) => !line.includes("ERR_FAILED"));
+}
+
+async function followed(page, demo, email) {
+  await order(page, demo, email);
+  await pay(page, demo, "0707070701");
+  await shown(page, "WAITING");
+  const said = await page.locator("main").innerText();
+  for (const words of [/Orange Money.: saisissez/, /MTN MoMo, Moov, T-Money.: validez sur votre téléphone/, /Wave.: confirmez/]) {
+    assert.match(said, words);
+  }
+  await page.evaluate(() => { window.sameDocument = true; });
+  await shown(page, "DELIVERED");
+  assert.ok(await page.evaluate(() => window.sameDocument), "the waiting page was loaded again");
+}
+
+/** Confirmed after the refusal was told: whoever kept the page sees it, and whoever opens it again. */
+async function confirmedLate(page, demo) {
+  await page.clock.install();
+  await order(page, demo, "tardif@example.com");
+  await pay(page, demo, "0707070703");
+  await shown(page, "FAILED");
+  const approved = await page.request.post(`${demo.cinetpay}/control/transactions/${await number(page)}/approve`);
+  assert.ok(approved.ok(), await approved.text());
+  const reopened = await page.context().newPage();
+  const done = reopened.locator("#status [data-for=DELIVERED]");
+  for (let tries = 0; !(await done.isVisible()); tries += 1) {
+    assert.ok(tries < REOPENED_MAX, "the late confirmation is not shown to who comes back");
+    await reopened.goto(`${demo.shop}payment/return/?transaction_id=${await number(page)}`);
+  }
+  await page.clock.fastForward(LATE_MS);
+  await shown(page, "DELIVERED");
+}
+
+/** The keyboard alone buys. */
+async function byKeyboard(page, demo) {
+  const reach = async (what) => {
+    for (let stops = 0; stops < STOPS_MAX; stops += 1) {
+      await page.keyboard.press("Tab");
+      if (await page.evaluate((selector) => document.activeElement.matches(selector), what)) return;
+    }
+    assert.fail(`${what} is not reached on ${page.url()}`);
+  };
+  await page.goto(demo.shop);
+  await page.keyboard.press("Tab");
+  assert.equal(await page.evaluate(() => document.activeElement.className), "skip", "the first stop skips the head");
+  await reach("a.button");
+  await page.keyboard.press("Enter");
+  await page.waitForURL("**/buy/**");
+  await reach("#email");
+  await page.keyboard.type("clavier@example.com");
+  await reach("form.card button[type=submit]");
+  await page.keyboard.press("Enter");
+  await page.waitForURL(`${demo.cinetpay}/payment/*`);
 }
 
 /** A refusal is told in words, and the next try is the same order's. */
@@ -128,7 +203,8 @@ async function language(page, demo) {
 }
 
 const STORIES = [
-  [withScripts, {}], [withoutScripts, { javaScriptEnabled: false }], [refusedAndRetried, {}], [sentTwice, {}],
+  [withScripts, {}], [withoutScripts, { javaScriptEnabled: false }], [polled, {}], [cutOff, {}], [refusedAndRetried, {}],
+  [confirmedLate, {}], [sentTwice, {}], [byKeyboard, {}],
   [mistyped, {}], [fromTheMail, {}], [language, { javaScriptEnabled: false }],
 ];
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
+use auditshield::domain::calendar::{Period, Zone};
 use auditshield::domain::event::{Decision, Event, Request, Resend};
 use auditshield::domain::payment::Payment;
 use auditshield::domain::values::{Attempt, Buyer, Currency, Email, Lang, Money, OrderId, Timestamp};
@@ -134,9 +135,28 @@ pub(crate) fn check_filled(ledger: &Ledger) {
     let pending = Query { status: Some("PENDING".into()), ..between };
     assert_eq!(ids(&pending), [id(4)]);
     assert_eq!(ids(&Query { stalled: true, limit: 50, ..Query::default() }), []);
-    let sales: Vec<_> = ledger.sales(&(NOON.day() - 1..=NOON.day() + 1));
-    assert_eq!(sales, [Sales { day: NOON.day(), currency: Currency::Xof, orders: 1, amount: 15_000 }]);
-    assert_eq!(ledger.sales(&(0..=NOON.day() - 1)), []);
+    let clock = |zone: &str, first, last| {
+        let zone: Zone = zone.parse().unwrap();
+        let day = |days| zone.day(NOON).plus(days);
+        ledger.sales(Period { first: day(first), last: day(last), zone })
+    };
+    let sold = |day| Sales { day, currency: Currency::Xof, orders: 1, amount: 15_000 };
+    // On each clock the day that it shows, wherever midnight falls.
+    for zone in ["+00:00", "+01:00", "+13:00", "-12:00"] {
+        let today = zone.parse::<Zone>().unwrap().day(NOON);
+        assert_eq!((clock(zone, -1, 1), clock(zone, 0, 0)), (vec![sold(today)], vec![sold(today)]), "{zone}");
+        assert_eq!((clock(zone, -30, -1), clock(zone, 1, 30)), (vec![], vec![]), "{zone}");
+    }
+    assert_ne!(
+        clock("+13:00", 0, 0),
+        clock("+00:00", 0, 0),
+        "late in the evening in Abidjan it is tomorrow there"
+    );
+    let number = ledger.receipt(id(9)).unwrap().unwrap().to_string();
+    assert_eq!(ids(&q(&number)), [id(9)]);
+    let unpaid = Query { status: Some("PENDING".into()), ..q(&number) };
+    assert_eq!(ids(&unpaid), [], "a filter holds for a receipt's number too");
+    assert_eq!(ids(&q(&number.replace("000001", "000002"))), []);
     assert_eq!(ledger.oldest_pending().unwrap(), Some(at(0)));
     let due = ledger.due(at(32), 100).unwrap();
     assert!(due.contains(&(at(30), id(0))), "{due:?}");

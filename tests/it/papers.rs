@@ -32,6 +32,25 @@ fn verify(arguments: &[&str]) -> (bool, String) {
     (done.status.success(), String::from_utf8(said).unwrap())
 }
 
+/// Packs every stream of a PDF, as other programs do when they save it.
+const REPACK: &str = "import re, sys, zlib
+data = open(sys.argv[1], 'rb').read()
+pack = lambda found: b'stream\\n' + zlib.compress(found[1]) + b'\\nendstream'
+changed = re.sub(rb'stream\\n(.*?)\\nendstream', pack, data, flags=re.S)
+assert changed != data and b'auditshield-proof' not in changed
+open(sys.argv[1], 'wb').write(changed)";
+
+fn position(within: &[u8], part: &[u8]) -> usize {
+    within.windows(part.len()).position(|window| window == part).unwrap()
+}
+
+async fn bytes(app: &TestApp, path: &str) -> Vec<u8> {
+    let answer =
+        app.client.get(format!("{}{path}", app.admin)).bearer_auth(ADMIN_TOKEN).send().await.unwrap();
+    assert_eq!(answer.status(), 200, "{path}");
+    answer.bytes().await.unwrap().to_vec()
+}
+
 async fn get(app: &TestApp, path: &str) -> String {
     let bearer = format!("Bearer {ADMIN_TOKEN}");
     let answer = office(app, "GET", path, &[("authorization", bearer.as_str())], "").await;
@@ -115,6 +134,38 @@ async fn a_proof_is_verified_without_us_and_no_changed_byte_passes() {
     assert!(sound && said.contains(&order) && said.contains("15000 XOF"), "{said}");
     let (sound, said) = verify(&[proof_path]);
     assert!(sound && said.contains("--key"), "{said}");
+
+    // So is the same file inside a PDF, whatever a viewer did to the rest when it saved it anew.
+    let pages = bytes(&app, &format!("/admin/orders/{order}/proof.pdf")).await;
+    let paper = app.folder.path().join("proof.pdf");
+    let paper_path = paper.to_str().unwrap();
+    for (repacked, passes) in [(false, true), (true, true)] {
+        std::fs::write(&paper, &pages).unwrap();
+        if repacked {
+            assert!(python(&["-c", REPACK, paper_path]).status.success());
+        }
+        let (sound, said) = verify(&[&[paper_path], &all[..]].concat());
+        assert!(sound == passes && said.contains(&order) && said.contains("PDF"), "{repacked}: {said}");
+    }
+    // Nothing attached, something else, the same twice, one byte of it changed: none of them is a proof.
+    let text_at = position(&pages, b"{\n  \"format\": \"auditshield-proof-1\"");
+    let end = text_at + position(&pages[text_at..], b"\nendstream");
+    let inside = &pages[text_at..end];
+    let replaced = |with: &[u8]| [&pages[..text_at], with, &pages[end..]].concat();
+    let mut bent = inside.to_vec();
+    bent[inside.len() / 2] ^= 1;
+    let twice = [inside, b"\nendstream\nstream\n", inside].concat();
+    for (what, changed) in [
+        ("nothing", replaced(b"")),
+        ("a text", replaced(b"Preuve")),
+        ("two", replaced(&twice)),
+        ("a changed one", replaced(&bent)),
+        ("a cut one", replaced(&inside[..inside.len() - 1])),
+    ] {
+        std::fs::write(&paper, changed).unwrap();
+        let (sound, said) = verify(&[paper_path, "--key", key_path]);
+        assert!(!sound && said.contains("NON"), "{what}: {said}");
+    }
 
     // OpenSSL says the same of the same bytes.
     let (signed, signature) = (app.folder.path().join("signed"), app.folder.path().join("signature"));

@@ -66,4 +66,21 @@ async fn the_same_papers_from_a_shell() {
     let mut checked = std::process::Command::new("python3");
     checked.args(["-B", script]).arg(world.path("proof.json")).arg("--key").arg(world.path("key.pem"));
     assert!(checked.status().unwrap().success());
+    for lang in ["fr", "en"] {
+        let name = format!("proof-{lang}.pdf");
+        let line = ["proof", &order, "--format", "pdf", "--lang", lang, "--output", &name];
+        assert_eq!(run(&line).await, (0, String::new()));
+        let pages = std::fs::read(world.path(&name)).unwrap();
+        let says = |text: &[u8]| pages.windows(text.len()).any(|part| part == text);
+        assert_eq!(
+            (says(b"(Preuve de vente) Tj"), says(b"(Proof of sale) Tj")),
+            (lang == "fr", lang == "en")
+        );
+        let mut checked = std::process::Command::new("python3");
+        checked.args(["-B", script]).arg(world.path(&name)).arg("--key").arg(world.path("key.pem"));
+        assert!(checked.status().unwrap().success());
+    }
+    let receipt = format!("{}-000001", &paid["paid_at"].as_str().unwrap()[..4]);
+    let (code, listed) = run(&["list", "--q", &receipt]).await;
+    assert!(code == 0 && listed.contains(&order) && listed.contains("15\u{202f}000\u{202f}FCFA"), "{listed}");
 }

@@ -1,4 +1,4 @@
-"""The widths of WinAnsi's characters in a font's metrics (AFM), as src/adapters/receipt/metrics.rs holds them.
+"""The widths of WinAnsi's characters in a font's metrics (AFM), as src/adapters/paper/metrics.rs holds them.
 
 python3 tests/receipt/widths.py FILE.afm            prints them, 16 to a line, from code 32 on
 python3 tests/receipt/widths.py FILE.afm NAME RS    fails if the table NAME of the Rust source RS has others

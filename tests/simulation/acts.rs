@@ -24,6 +24,8 @@ pub enum Act {
     Retry(OrderId, u32),
     /// The buyer has the mail sent again, or corrects the address.
     Wish(OrderId),
+    /// A person corrects the address for the buyer.
+    Correct(OrderId),
     /// Something becomes of a transaction at CinetPay.
     Pay(TransactionId, Outcome),
     /// CinetPay notifies.
@@ -78,6 +80,7 @@ impl Shop {
             }
             Act::Retry(order, tries) => self.retry(order, tries).await,
             Act::Wish(order) => self.wish(order).await,
+            Act::Correct(order) => self.correct(order).await,
             Act::Webhook(transaction, digest, tries) => self.notify(transaction, digest, tries).await,
             Act::Download => self.download().await,
             Act::Admin => self.administer().await,
@@ -89,7 +92,7 @@ impl Shop {
         }
     }
 
-    async fn ask(&self, order: OrderId, input: Input) -> Result<Receipt, AskError> {
+    pub(crate) async fn ask(&self, order: OrderId, input: Input) -> Result<Receipt, AskError> {
         let name = name_of(&input);
         let say = |receipt: &Receipt| format!("{} {}", receipt.payment.status_name(), receipt.duplicate);
         self.heard(order, name, self.orders.submit(order, input), say).await
@@ -152,7 +155,7 @@ impl Shop {
         });
     }
 
-    fn billed(&self, order: OrderId, answer: Result<Receipt, AskError>, tries: u32) {
+    pub(crate) fn billed(&self, order: OrderId, answer: Result<Receipt, AskError>, tries: u32) {
         self.world.with(|s| match answer {
             Ok(receipt) => {
                 // An order that ended without a page has none to offer: the shop says so.
@@ -168,37 +171,6 @@ impl Shop {
             Err(_) => {}
         });
         self.world.pass("dies after a purchase was answered");
-    }
-
-    /// A refused order goes on with another page, or stays what it is; it never becomes another order.
-    async fn retry(&self, order: OrderId, tries: u32) {
-        let answer = self.ask(order, Input::Retry).await;
-        let unsure = matches!(answer, Err(AskError::NotOpened(_) | AskError::Busy | AskError::Late));
-        if unsure && tries > 0 {
-            self.world.with(|s| {
-                let wait = s.chance.wishes.between(100, 30_000);
-                s.plan(wait, Act::Retry(order, tries - 1));
-            });
-        }
-        let open = answer.as_ref().is_ok_and(|receipt| receipt.payment.status_name() == "PENDING");
-        if open {
-            self.world.with(|s| s.count("tried again after a refusal"));
-            self.billed(order, answer, 0);
-        }
-    }
-
-    async fn wish(&self, order: OrderId) {
-        let input = self.world.with(|s| match s.chance.wishes.one_in(2) {
-            true => Input::SendAgain,
-            false => {
-                let chance = s.chance.wishes.below(1_000);
-                Input::Readdress(Email::parse(&format!("corrected{chance}@example.ci")).unwrap())
-            }
-        });
-        let name = name_of(&input);
-        if self.ask(order, input).await.is_ok() {
-            self.world.with(|s| s.count(name));
-        }
     }
 
     async fn notify(&self, transaction: TransactionId, digest: [u8; 32], tries: u32) {
@@ -354,7 +326,7 @@ impl State {
     }
 }
 
-fn name_of(input: &Input) -> &'static str {
+pub(crate) fn name_of(input: &Input) -> &'static str {
     match input {
         Input::Buy(_) => "buy",
         Input::Repeat => "repeat",

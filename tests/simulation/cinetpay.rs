@@ -94,6 +94,12 @@ impl State {
         let top = self.knobs.chaos_ms.max(2_000);
         let c = &mut self.chance.wishes;
         let (again, when, late) = (c.one_in(2), c.skewed(500, 60_000), c.between(1_000, top));
+        // A stream of its own: every other choice of a seed stays what it was.
+        let c = &mut self.chance.corrections;
+        if c.one_in(3) {
+            let dictated = c.between(1_000, top);
+            self.plan(dictated, Act::Correct(order));
+        }
         match outcome {
             Outcome::Refused if again => self.plan(when, Act::Retry(order, 2)),
             Outcome::Accepted if again => self.plan(late, Act::Wish(order)),

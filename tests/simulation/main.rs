@@ -19,6 +19,7 @@ mod ports;
 mod post;
 mod story;
 mod trouble;
+mod wishes;
 mod world;
 
 use std::collections::BTreeMap;

@@ -14,6 +14,7 @@ use auditshield::ports::OpenRequest;
 
 use crate::books::{Entry, Told};
 use crate::short;
+use crate::wishes::judge_correction;
 use crate::world::{Phase, State};
 
 /// Digests remembered per order; a further notification counts as a duplicate.
@@ -135,20 +136,23 @@ impl State {
                 let taken = self.reminders.get(&order).map_or(0, Vec::len);
                 wrong(count(&["REMINDED"]) <= taken, "the mail server never took it")
             }
-            Event::Downloaded { .. } => {
+            Event::Downloaded { link, .. } => {
                 let before = entry.before.as_ref().and_then(|b| b.payment.sale());
                 let live = before.is_some_and(|s| {
-                    !s.link.revoked && s.link.expires_at > entry.at && s.link.downloads < s.link.max_downloads
+                    s.link.number == *link
+                        && !s.link.revoked
+                        && s.link.expires_at > entry.at
+                        && s.link.downloads < s.link.max_downloads
                 });
                 wrong(live, "through a link that was withdrawn, used up or over")
             }
+            Event::Note { .. } => judge_correction(event, entry).map(str::to_owned),
             Event::InitFailed { .. }
             | Event::Checked { .. }
             | Event::MailFailed { .. }
             | Event::ReminderFailed { .. }
             | Event::Revoked { .. }
-            | Event::Refunded { .. }
-            | Event::Note { .. } => None,
+            | Event::Refunded { .. } => None,
         }
     }
 

@@ -248,8 +248,11 @@ impl Mailer for Port {
                 Occasion::Delivery => Open::begin(world, |s| &mut s.mails_open),
                 Occasion::Reminder { .. } => Open::begin(world, |s| &mut s.reminders_open),
             };
-            if reminds && world.with(|s| s.dead.is_none()) {
-                world.with(|s| s.reminder_begins(&letter));
+            if world.with(|s| s.dead.is_none()) {
+                world.with(|s| s.mail_begins(&letter));
+                if reminds {
+                    world.with(|s| s.reminder_begins(&letter));
+                }
             }
             sleep(millis(there)).await;
             if world.with(|s| s.dead.is_some()) {

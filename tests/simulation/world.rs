@@ -153,6 +153,7 @@ pub struct State {
 pub struct Chances {
     pub buyers: Chance,
     pub wishes: Chance,
+    pub corrections: Chance,
     pub cinetpay: Chance,
     pub mail: Chance,
     pub trouble: Chance,
@@ -188,6 +189,7 @@ impl World {
             chance: Chances {
                 buyers: chance("buyers"),
                 wishes: chance("wishes"),
+                corrections: chance("corrections"),
                 cinetpay: chance("cinetpay"),
                 mail: chance("mail"),
                 trouble: chance("trouble"),

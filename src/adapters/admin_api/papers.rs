@@ -46,12 +46,19 @@ impl AdminApi {
         self.answer(self.http.get(format!("{}/admin/orders/{id}/dossier/", self.base))).await
     }
 
-    /// Writes an order's signed proof to `out`, byte for byte.
+    /// Writes an order's signed proof to `out`, byte for byte: `json`, or `pdf` in this language with the file attached.
     ///
     /// # Errors
     /// See [`ApiError`].
-    pub async fn proof(&self, id: OrderId, out: &mut dyn Write) -> Result<(), ApiError> {
-        self.copy(self.http.get(format!("{}/admin/orders/{id}/proof.json", self.base)), out).await
+    pub async fn proof(
+        &self,
+        id: OrderId,
+        ending: &str,
+        lang: &str,
+        out: &mut dyn Write,
+    ) -> Result<(), ApiError> {
+        let address = format!("{}/admin/orders/{id}/proof.{ending}?lang={lang}", self.base);
+        self.copy(self.http.get(address), out).await
     }
 
     /// Writes the public keys of proofs to `out`, PEM, the one in use first.

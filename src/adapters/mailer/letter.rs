@@ -57,32 +57,24 @@ pub(super) enum Unwritable {
 }
 
 #[derive(Template)]
-#[template(path = "delivery.fr.txt")]
+#[template(path = "mail.fr.txt")]
 struct TextFr<'a>(&'a Contents);
 #[derive(Template)]
-#[template(path = "delivery.fr.html")]
+#[template(path = "mail.fr.html")]
 struct HtmlFr<'a>(&'a Contents);
 #[derive(Template)]
-#[template(path = "delivery.en.txt")]
+#[template(path = "mail.en.txt")]
 struct TextEn<'a>(&'a Contents);
 #[derive(Template)]
-#[template(path = "delivery.en.html")]
+#[template(path = "mail.en.html")]
 struct HtmlEn<'a>(&'a Contents);
-#[derive(Template)]
-#[template(path = "reminder.fr.txt")]
-struct RemindTextFr<'a>(&'a Contents);
-#[derive(Template)]
-#[template(path = "reminder.fr.html")]
-struct RemindHtmlFr<'a>(&'a Contents);
-#[derive(Template)]
-#[template(path = "reminder.en.txt")]
-struct RemindTextEn<'a>(&'a Contents);
-#[derive(Template)]
-#[template(path = "reminder.en.html")]
-struct RemindHtmlEn<'a>(&'a Contents);
 
 /// What the templates fill in.
 struct Contents {
+    lang: &'static str,
+    title: &'static str,
+    /// Whether it reminds of a link instead of bringing it.
+    reminds: bool,
     shop: String,
     product: String,
     tier: String,
@@ -160,10 +152,6 @@ impl Stationery {
         let to = address(&letter.buyer.email).ok_or(Unwritable::Address)?;
         let receipt = letter.receipt.as_ref().filter(|_| self.attach_receipt);
         let Said { subject, text, html } = said(letter, &self.contents(letter, receipt.is_some()))?;
-        let language = match letter.lang() {
-            Lang::Fr => "fr",
-            Lang::En => "en",
-        };
         let delivery = format!("{}.{}", letter.order, letter.link.number);
         let (name, date) = match letter.occasion {
             Occasion::Delivery => (delivery.clone(), letter.link.issued_at),
@@ -179,7 +167,7 @@ impl Stationery {
             // No answering machine should write back (RFC 3834, 5; the second is Exchange's).
             .raw_header(plain_header("Auto-Submitted", "auto-generated"))
             .raw_header(plain_header("X-Auto-Response-Suppress", "All"))
-            .raw_header(plain_header("Content-Language", language));
+            .raw_header(plain_header("Content-Language", code(letter.lang())));
         if let Some(reply_to) = &self.reply_to {
             builder = builder.reply_to(reply_to.clone());
         }
@@ -215,6 +203,9 @@ impl Stationery {
         let token = self.links.download_token(&order, letter.link.number, seconds);
         let page = self.links.order_token(&order, letter.link.number, seconds);
         Contents {
+            lang: code(lang),
+            title: title(letter),
+            reminds: matches!(letter.occasion, Occasion::Reminder { .. }),
             shop: self.merchant.name.clone(),
             address: self.merchant.address.clone(),
             contact: self.merchant.contact.clone(),
@@ -242,26 +233,30 @@ struct Said {
 /// The words for this occasion, in the buyer's language.
 fn said(letter: &Letter, contents: &Contents) -> Result<Said, Unwritable> {
     let product = short_line(&letter.product);
-    let (subject, text, html) = match (letter.occasion, letter.lang()) {
-        (Occasion::Delivery, Lang::Fr) => {
-            let subject = format!("Votre téléchargement\u{a0}: {product}");
-            (subject, TextFr(contents).render(), HtmlFr(contents).render())
-        }
-        (Occasion::Delivery, Lang::En) => {
-            (format!("Your download: {product}"), TextEn(contents).render(), HtmlEn(contents).render())
-        }
-        (Occasion::Reminder { .. }, Lang::Fr) => {
-            let subject = format!("Votre lien expire bientôt\u{a0}: {product}");
-            (subject, RemindTextFr(contents).render(), RemindHtmlFr(contents).render())
-        }
-        (Occasion::Reminder { .. }, Lang::En) => {
-            let subject = format!("Your link expires soon: {product}");
-            (subject, RemindTextEn(contents).render(), RemindHtmlEn(contents).render())
-        }
+    let (colon, text, html) = match letter.lang() {
+        Lang::Fr => ("\u{a0}:", TextFr(contents).render(), HtmlFr(contents).render()),
+        Lang::En => (":", TextEn(contents).render(), HtmlEn(contents).render()),
     };
     let text = text.map_err(|_| Unwritable::Template)?;
     let html = html.map_err(|_| Unwritable::Template)?;
-    Ok(Said { subject, text, html })
+    Ok(Said { subject: format!("{}{colon} {product}", contents.title), text, html })
+}
+
+/// What a mail is about, in the buyer's language.
+fn title(letter: &Letter) -> &'static str {
+    match (letter.occasion, letter.lang()) {
+        (Occasion::Delivery, Lang::Fr) => "Votre téléchargement",
+        (Occasion::Delivery, Lang::En) => "Your download",
+        (Occasion::Reminder { .. }, Lang::Fr) => "Votre lien expire bientôt",
+        (Occasion::Reminder { .. }, Lang::En) => "Your link expires soon",
+    }
+}
+
+fn code(lang: Lang) -> &'static str {
+    match lang {
+        Lang::Fr => "fr",
+        Lang::En => "en",
+    }
 }
 
 fn address(email: &Email) -> Option<Address> {

@@ -15,7 +15,7 @@ pub use personal::{Buyer, EMAIL_BYTES_MAX, Email, Lang, NAME_BYTES_MAX, Name, PH
 
 /// Attempts an order may open at CinetPay; `<order id>R9` stays within its 30 characters.
 pub const ATTEMPTS_MAX: u8 = 9;
-const MILLIS_PER_DAY: i64 = 24 * 3600 * 1000;
+const MILLIS_PER_HOUR: i64 = 3600 * 1000;
 
 /// Why a text is not the value it should be. Its message never repeats the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +47,9 @@ pub enum Invalid {
     /// Not a telephone number.
     #[error("not a telephone number")]
     Phone,
+    /// Not a receipt's number.
+    #[error("not a receipt number")]
+    Number,
     /// Not a time in RFC 3339.
     #[error("not a time")]
     Time,
@@ -69,13 +72,13 @@ impl Timestamp {
     pub const fn seconds(self) -> i64 {
         self.0.div_euclid(1000)
     }
-    /// Whole days since 1970 UTC.
-    pub const fn day(self) -> i64 {
-        self.0.div_euclid(MILLIS_PER_DAY)
+    /// Whole hours since 1970 UTC.
+    pub const fn hour(self) -> i64 {
+        self.0.div_euclid(MILLIS_PER_HOUR)
     }
-    /// The moment at which a day begins.
-    pub const fn of_day(day: i64) -> Self {
-        Self(day.saturating_mul(MILLIS_PER_DAY))
+    /// The moment at which an hour begins.
+    pub const fn of_hour(hour: i64) -> Self {
+        Self(hour.saturating_mul(MILLIS_PER_HOUR))
     }
     /// This moment, `by` later.
     pub fn plus(self, by: Duration) -> Self {

@@ -252,6 +252,7 @@ pub(super) fn claimed_words(desk: &Desk, claimed: Claimed) -> String {
     match (claimed.amount, claimed.currency) {
         (Some(units), Some(currency)) => words::sum(units, currency, desk.lang()),
         (Some(units), None) => {
+            let units = words::figure(&units.to_string(), desk.lang());
             format!("{units} {}", desk.say("dans une monnaie inconnue", "in an unknown currency"))
         }
         (None, Some(_) | None) => desk.say("un montant illisible", "an unreadable amount").to_owned(),

@@ -61,7 +61,8 @@ pub(super) fn query_fields(call: &Call) -> Result<Fields, Problem> {
 async fn listed(deps: &Deps, call: &Call) -> Result<Listed, Problem> {
     let fields = query_fields(call)?;
     let q = fields.get("q").map(str::to_owned);
-    let query = Filter::of(&fields)?.query(q, filter::cursor(&fields)?, PAGE_ORDERS)?;
+    let cursor = filter::cursor(&fields)?;
+    let query = Filter::of(&fields)?.query(q, cursor, PAGE_ORDERS, deps.settings.zone)?;
     let ledger = deps.ledger.clone();
     read(move || {
         let page = ledger.list(&query)?;

@@ -10,7 +10,7 @@ use crate::http::call::Call;
 
 /// Every route under /admin/ but the login.
 pub(super) async fn route(office: &Office, mut call: Call, badge: Badge) -> Response {
-    let desk = Desk::of(&call, badge);
+    let desk = Desk::of(&call, badge, office.deps.settings.zone);
     let segments = std::mem::take(&mut call.segments);
     let path: Vec<&str> = segments.iter().map(String::as_str).collect();
     let post = call.method == Method::POST;

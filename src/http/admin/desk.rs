@@ -6,6 +6,7 @@ use warp::reply::Response;
 
 use super::session::Session;
 use super::{Badge, strange_form};
+use crate::domain::calendar::Zone;
 use crate::domain::values::{Lang, Timestamp};
 use crate::domain::words;
 use crate::http::answer::{self, Problem};
@@ -14,6 +15,8 @@ use crate::http::pages::Frame;
 
 /// Largest form, in bytes.
 const FORM_BYTES_MAX: usize = 16 * 1024;
+/// A date and a time without its seconds.
+const SHORT_CHARS: usize = 16;
 /// Who acts where nobody gave a name.
 pub(super) const NOBODY_NAMED: &str = "admin";
 
@@ -27,6 +30,8 @@ pub(super) struct Desk {
     /// Whether the menu and the way out are shown.
     inside: bool,
     here: &'static str,
+    /// The merchant's clock.
+    zone: Zone,
 }
 
 /// A heading and a text: what cannot be done, and why.
@@ -40,16 +45,16 @@ struct Notice<'a> {
 
 impl Desk {
     /// Of who came in with this badge.
-    pub(super) fn of(call: &Call, badge: Badge) -> Self {
+    pub(super) fn of(call: &Call, badge: Badge, zone: Zone) -> Self {
         let session = match badge {
             Badge::Cookie(session) => Some(session),
             Badge::Bearer => None,
         };
-        Self { frame: framed(call), session, inside: true, here: "" }
+        Self { frame: framed(call), session, inside: true, here: "", zone }
     }
     /// Of who stands at the door.
     pub(super) fn outside(call: &Call) -> Self {
-        Self { frame: framed(call), session: None, inside: false, here: "" }
+        Self { frame: framed(call), session: None, inside: false, here: "", zone: Zone::UTC }
     }
     /// The same at this place of the menu.
     pub(super) fn at(&self, here: &'static str) -> Self {
@@ -75,9 +80,18 @@ impl Desk {
     pub(super) fn lang(&self) -> Lang {
         self.frame.lang()
     }
-    /// A moment in words.
+    /// A moment in words, on the merchant's clock.
     pub(super) fn moment(&self, at: Timestamp) -> String {
-        words::moment(at, self.lang())
+        words::local_moment(at, self.zone, self.lang())
+    }
+    /// `2026-11-23 09:15` on the merchant's clock: in tables, where columns align.
+    pub(super) fn short_moment(&self, at: Timestamp) -> String {
+        let clock = self.zone.clock(at);
+        clock.get(..SHORT_CHARS).unwrap_or(&clock).to_owned()
+    }
+    /// The merchant's clock: `UTC`, `UTC+01:00`.
+    pub(super) fn zone(&self) -> Zone {
+        self.zone
     }
     /// What forms bring along; empty for a bearer token, which no other site can send.
     pub(super) fn csrf(&self) -> &str {

@@ -1,16 +1,11 @@
 //! Which orders a list shows, as its address says it: for the dashboard and for the API.
 
-use std::time::Duration;
-
+use crate::domain::calendar::{Day, Period, Zone};
 use crate::domain::payment::Status;
-use crate::domain::values::{OrderId, Timestamp};
+use crate::domain::values::OrderId;
 use crate::http::answer::Problem;
 use crate::http::call::Fields;
 use crate::ledger::Query;
-
-const DAY_SECONDS: u64 = 24 * 3600;
-/// `2026-11-25`.
-const DATE_CHARS: usize = 10;
 
 /// A list's filters, each as it was typed.
 #[derive(Debug, Clone, Default)]
@@ -53,16 +48,18 @@ impl Filter {
         Ok(filter)
     }
 
-    /// The ledger's query for these filters, what is looked for, and where the page before ended.
+    /// The ledger's query for these filters, what is looked for, and where the page before ended. Days are this clock's.
     pub(super) fn query(
         &self,
         q: Option<String>,
         cursor: Option<OrderId>,
         limit: usize,
+        zone: Zone,
     ) -> Result<Query, Problem> {
         let status = (!self.status.is_empty()).then(|| self.status.clone());
-        let since = date("since", &self.since)?;
-        let until = date("until", &self.until)?.map(|day| day.plus(Duration::from_secs(DAY_SECONDS)));
+        let whole = |day: Day| Period { first: day, last: day, zone };
+        let since = date("since", &self.since)?.map(|day| whole(day).start());
+        let until = date("until", &self.until)?.map(|day| whole(day).end());
         Ok(Query { status, q, since, until, stalled: self.stalled, cursor, limit })
     }
 
@@ -80,13 +77,12 @@ pub(super) fn cursor(fields: &Fields) -> Result<Option<OrderId>, Problem> {
     cursor.map_err(|_| Problem::field("cursor", "Ce curseur est illisible.", "This cursor is unreadable."))
 }
 
-/// The beginning of a day; none for no text.
-fn date(field: &'static str, text: &str) -> Result<Option<Timestamp>, Problem> {
+/// A day; none for no text.
+fn date(field: &'static str, text: &str) -> Result<Option<Day>, Problem> {
     if text.is_empty() {
         return Ok(None);
     }
-    let moment = (text.len() == DATE_CHARS).then(|| format!("{text}T00:00:00Z").parse().ok()).flatten();
-    moment.map(Some).ok_or_else(|| {
+    text.parse().map(Some).map_err(|_| {
         Problem::field(
             field,
             "Une date s’écrit 2026-11-25 (année, mois, jour).",
@@ -126,8 +122,13 @@ mod tests {
             check(&format!("since={bad}"), "no: since");
             check(&format!("until={bad}"), "no: until");
         }
-        let query = read("since=2026-11-25&until=2026-11-25").unwrap().query(None, None, 5).unwrap();
-        let day = Duration::from_secs(DAY_SECONDS);
-        assert_eq!(query.until, query.since.map(|since| since.plus(day)), "the last day counts in full");
+        let filter = read("since=2026-11-25&until=2026-11-25").unwrap();
+        let check = |zone: &str, since: &str, until: &str| {
+            let query = filter.query(None, None, 5, zone.parse().unwrap()).unwrap();
+            let ends = [query.since, query.until].map(|at| at.unwrap().to_string());
+            assert_eq!(ends, [since, until], "{zone}: the last day counts in full");
+        };
+        check("+00:00", "2026-11-25T00:00:00.000Z", "2026-11-26T00:00:00.000Z");
+        check("+01:00", "2026-11-24T23:00:00.000Z", "2026-11-25T23:00:00.000Z");
     }
 }

@@ -1,7 +1,5 @@
 //! /admin/: what needs somebody, what was sold, and the newest orders.
 
-use std::ops::RangeInclusive;
-
 use askama::Template;
 use warp::http::StatusCode;
 use warp::reply::Response;
@@ -10,13 +8,14 @@ use super::attention::{self, Task};
 use super::desk::Desk;
 use super::list::Row;
 use super::{Office, api};
-use crate::domain::values::{Currency, Timestamp};
+use crate::domain::calendar::{Day, Period as Days};
+use crate::domain::values::Currency;
 use crate::domain::words;
 use crate::http::answer::{self, Problem};
 use crate::ledger::{Query, Sales};
 
 /// Days of the chart and of the longest sum.
-const DAYS: i64 = 30;
+const DAYS: u8 = 30;
 /// Orders shown.
 const NEWEST_ORDERS: usize = 10;
 /// The chart's height, and the width of a day with its gap, in units of its own.
@@ -48,7 +47,7 @@ struct Chart {
     width: u64,
     height: u64,
     bars: Vec<Bar>,
-    /// The currency of the picture.
+    /// The currency of the picture, where there are several.
     currency: &'static str,
     /// The picture in a sentence.
     summary: String,
@@ -66,24 +65,29 @@ struct Bar {
 /// GET /admin/.
 pub(super) async fn show(office: &Office, desk: &Desk) -> Result<Response, Problem> {
     let (ledger, desk) = (office.deps.ledger.clone(), desk.at("home"));
-    let today = office.deps.now().day();
+    let zone = office.deps.settings.zone;
+    let today = zone.day(office.deps.now());
     let newest = Query { limit: NEWEST_ORDERS, ..Query::default() };
     let newest = api::read(move || ledger.list(&newest)).await?;
-    let days = today - DAYS + 1..=today;
-    let sales = office.deps.ledger.sales(&days);
+    let sales = office.deps.ledger.sales(Days { first: before(today, DAYS - 1), last: today, zone });
     let page = Home {
         tasks: attention::tasks(office, &desk).await?,
         periods: periods(&desk, &sales, today),
-        chart: chart(&desk, &sales, &days),
+        chart: chart(&desk, &sales, today),
         rows: newest.orders.iter().map(|payment| Row::of(&desk, payment)).collect(),
         desk,
     };
     Ok(answer::page(StatusCode::OK, &page))
 }
 
-fn periods(desk: &Desk, sales: &[Sales], today: i64) -> Vec<Period> {
-    let period = |name, days: i64| {
-        let within: Vec<&Sales> = sales.iter().filter(|one| one.day > today - days).collect();
+/// So many days earlier.
+fn before(day: Day, days: u8) -> Day {
+    day.plus(-i32::from(days))
+}
+
+fn periods(desk: &Desk, sales: &[Sales], today: Day) -> Vec<Period> {
+    let period = |name, days: u8| {
+        let within: Vec<&Sales> = sales.iter().filter(|one| one.day > before(today, days)).collect();
         let amounts = currencies(within.iter().copied())
             .into_iter()
             .map(|(currency, _, amount)| words::sum(amount, currency, desk.lang()));
@@ -112,11 +116,12 @@ fn currencies<'a>(sales: impl Iterator<Item = &'a Sales>) -> Vec<(Currency, u64,
 }
 
 /// The chart of the currency that most orders were paid in: amounts of two currencies have no common height.
-fn chart(desk: &Desk, sales: &[Sales], days: &RangeInclusive<i64>) -> Chart {
+fn chart(desk: &Desk, sales: &[Sales], today: Day) -> Chart {
     let currency = currencies(sales.iter()).first().map_or(Currency::Xof, |(currency, ..)| *currency);
-    let of_day = |day: i64| sales.iter().find(|one| one.day == day && one.currency == currency);
+    let of_day = |day: Day| sales.iter().find(|one| one.day == day && one.currency == currency);
     let most = sales.iter().filter(|one| one.currency == currency).map(|one| one.amount).max().unwrap_or(0);
-    let bars = days.clone().zip(0_u64..).filter_map(|(day, place)| {
+    let days = (0..DAYS).rev().map(|days| before(today, days));
+    let bars = days.zip(0_u64..).filter_map(|(day, place)| {
         let amount = of_day(day)?.amount;
         let height = scaled(amount, most);
         Some(Bar { x: place * DAY_WIDTH, y: CHART_HEIGHT - height, height })
@@ -127,7 +132,7 @@ fn chart(desk: &Desk, sales: &[Sales], days: &RangeInclusive<i64>) -> Chart {
     let summary = match best {
         None => desk.say("Aucune vente en 30 jours.", "No sales in 30 days.").to_owned(),
         Some(best) => {
-            let (total, day, amount) = (sum(total), date(best.day), sum(best.amount));
+            let (total, day, amount) = (sum(total), words::day(best.day, desk.lang()), sum(best.amount));
             let fr = format!("{total} en 30 jours ; meilleur jour : {day}, {amount}.");
             let en = format!("{total} in 30 days; best day: {day}, {amount}.");
             desk.say(&fr, &en).to_owned()
@@ -135,17 +140,19 @@ fn chart(desk: &Desk, sales: &[Sales], days: &RangeInclusive<i64>) -> Chart {
     };
     let mut rows: Vec<_> = sales
         .iter()
-        .map(|one| (date(one.day), one.orders, words::sum(one.amount, one.currency, desk.lang())))
+        .map(|one| {
+            (words::day(one.day, desk.lang()), one.orders, words::sum(one.amount, one.currency, desk.lang()))
+        })
         .collect();
     rows.reverse();
     Chart {
-        width: u64::try_from(DAYS).unwrap_or(0) * DAY_WIDTH,
+        width: u64::from(DAYS) * DAY_WIDTH,
         height: CHART_HEIGHT,
         bars: bars.collect(),
-        currency: currency.code(),
+        currency: if currencies(sales.iter()).len() > 1 { currency.code() } else { "" },
         summary,
-        first: date(*days.start()),
-        last: date(*days.end()),
+        first: words::day(before(today, DAYS - 1), desk.lang()),
+        last: words::day(today, desk.lang()),
         days: rows,
     }
 }
@@ -155,30 +162,24 @@ fn scaled(amount: u64, most: u64) -> u64 {
     u64::try_from(height).unwrap_or(CHART_HEIGHT).clamp(BAR_MIN, CHART_HEIGHT)
 }
 
-/// `2026-11-25`.
-fn date(day: i64) -> String {
-    let text = Timestamp::of_day(day).to_string();
-    text.get(..10).unwrap_or_default().to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::http::call::Call;
     use warp::http::{HeaderMap, Method};
 
-    fn sale(day: i64, currency: Currency, orders: u64, amount: u64) -> Sales {
+    fn sale(day: Day, currency: Currency, orders: u64, amount: u64) -> Sales {
         Sales { day, currency, orders, amount }
     }
 
     #[test]
     fn sums_and_bars_are_of_the_right_days_and_currencies() {
         let desk = Desk::outside(&Call::of(Method::GET, HeaderMap::new()));
-        let today = 20_000;
+        let today = "2024-10-04".parse().unwrap();
         let sales = [
-            sale(today - 29, Currency::Xof, 1, 5_000),
-            sale(today - 7, Currency::Xof, 2, 30_000),
-            sale(today - 6, Currency::Xof, 1, 15_000),
+            sale(before(today, 29), Currency::Xof, 1, 5_000),
+            sale(before(today, 7), Currency::Xof, 2, 30_000),
+            sale(before(today, 6), Currency::Xof, 1, 15_000),
             sale(today, Currency::Xof, 1, 15_000),
             sale(today, Currency::Usd, 3, 1_250),
         ];
@@ -188,14 +189,17 @@ mod tests {
             .collect();
         let want = [(4, "12,50 $ + 15 000 FCFA"), (5, "12,50 $ + 30 000 FCFA"), (8, "65 000 FCFA + 12,50 $")];
         assert_eq!(sums, want.map(|(orders, text)| (orders, text.to_owned())));
-        let chart = chart(&desk, &sales, &(today - DAYS + 1..=today));
+        let chart = chart(&desk, &sales, today);
         let bars: Vec<_> = chart.bars.iter().map(|bar| (bar.x, bar.y, bar.height)).collect();
         assert_eq!(
             bars,
             [(0, 100, 20), (22 * DAY_WIDTH, 0, 120), (23 * DAY_WIDTH, 60, 60), (29 * DAY_WIDTH, 60, 60)]
         );
-        assert_eq!((chart.currency, chart.days.len(), chart.first.as_str()), ("XOF", 5, "2024-09-05"));
-        assert!(chart.summary.contains("2024-09-27"), "{}", chart.summary);
+        assert_eq!(
+            (chart.currency, chart.days.len(), chart.first.as_str()),
+            ("XOF", 5, "5\u{a0}septembre 2024")
+        );
+        assert!(chart.summary.contains("27\u{a0}septembre 2024"), "{}", chart.summary);
         assert_eq!(scaled(1, u64::MAX), BAR_MIN);
         assert_eq!(scaled(u64::MAX, u64::MAX), CHART_HEIGHT);
     }

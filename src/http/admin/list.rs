@@ -12,7 +12,7 @@ use super::filter::{self, Filter};
 use super::view::status_words;
 use super::{Office, api};
 use crate::domain::payment::{Mail, Payment};
-use crate::domain::values::{OrderId, Timestamp};
+use crate::domain::values::OrderId;
 use crate::domain::words;
 use crate::http::answer::{self, Problem};
 use crate::http::call::Call;
@@ -29,7 +29,8 @@ const HANDLE_DIGITS: usize = 16;
 struct Orders {
     desk: Desk,
     filter: Filter,
-    counts: Vec<(&'static str, &'static str, u64)>,
+    /// Each status: its name, its words, how many orders.
+    counts: Vec<(&'static str, &'static str, String)>,
     q: String,
     rows: Vec<Row>,
     /// What to say above the list, or nothing.
@@ -69,16 +70,10 @@ impl Row {
             product: format!("{} · {}", payment.product, payment.tier),
             amount: words::amount(payment.price, desk.lang()),
             email: payment.buyer.email.expose().to_owned(),
-            created: short_moment(payment.created_at),
+            created: desk.short_moment(payment.created_at),
             mail,
         }
     }
-}
-
-/// `2026-11-23 09:15`: in tables, where columns align. UTC, which is Abidjan's time.
-pub(super) fn short_moment(at: Timestamp) -> String {
-    let text = at.to_string();
-    format!("{} {}", text.get(..10).unwrap_or_default(), text.get(11..16).unwrap_or_default())
 }
 
 /// GET /admin/orders/.
@@ -164,7 +159,8 @@ async fn page(
         Sought::Nothing | Sought::Forgotten => ("", ""),
     };
     let forgotten = matches!(sought, Sought::Forgotten);
-    let query = filter.query((!q.is_empty()).then(|| q.to_owned()), cursor, PAGE_ORDERS)?;
+    let zone = office.deps.settings.zone;
+    let query = filter.query((!q.is_empty()).then(|| q.to_owned()), cursor, PAGE_ORDERS, zone)?;
     let ledger = office.deps.ledger.clone();
     let found = if forgotten {
         crate::ledger::Page::default()
@@ -177,7 +173,12 @@ async fn page(
     let desk = desk.at("orders").switching(if here.ends_with('?') { here } else { format!("{here}&") });
     let counts = office.deps.ledger.counts();
     let page = Orders {
-        counts: counts.iter().map(|(name, count)| (name, status_words(&desk, name), count)).collect(),
+        counts: counts
+            .iter()
+            .map(|(name, count)| {
+                (name, status_words(&desk, name), words::figure(&count.to_string(), desk.lang()))
+            })
+            .collect(),
         rows: found.orders.iter().map(|payment| Row::of(&desk, payment)).collect(),
         message: if forgotten {
             desk.say(

@@ -10,6 +10,7 @@ use super::timeline::{self, Moment};
 use super::view::status_words;
 use super::{Office, api};
 use crate::domain::payment::{LinkState, Mail, Payment, Sale, Status};
+use crate::domain::receipt::ReceiptNumber;
 use crate::domain::values::Timestamp;
 use crate::domain::words;
 use crate::http::answer::{self, Problem};
@@ -37,6 +38,8 @@ struct Single {
 pub(super) async fn show(office: &Office, call: &Call, desk: &Desk, id: &str) -> Result<Response, Problem> {
     let payment = office.deps.load(api::known(id)?)?.ok_or_else(api::unknown)?;
     let lines = api::history(&office.deps, &payment).await?;
+    let (ledger, order) = (office.deps.ledger.clone(), payment.id);
+    let receipt = api::read(move || ledger.receipt(order)).await?;
     let (desk, now) = (desk.at("orders"), office.deps.now());
     let page = Single {
         id: payment.id.to_string(),
@@ -45,7 +48,7 @@ pub(super) async fn show(office: &Office, call: &Call, desk: &Desk, id: &str) ->
         amount: words::amount(payment.price, desk.lang()),
         done: acts::done(&desk, call.query().get("done").unwrap_or_default()),
         notice: notice(&desk, &payment),
-        facts: facts(&desk, &payment, now),
+        facts: facts(&desk, &payment, receipt, now),
         acts: acts::offered(&desk, &payment, now),
         timeline: timeline::of(&desk, &payment, &lines),
         desk,
@@ -83,7 +86,12 @@ fn notice(desk: &Desk, payment: &Payment) -> String {
     }
 }
 
-fn facts(desk: &Desk, payment: &Payment, now: Timestamp) -> Vec<(&'static str, String)> {
+fn facts(
+    desk: &Desk,
+    payment: &Payment,
+    receipt: Option<ReceiptNumber>,
+    now: Timestamp,
+) -> Vec<(&'static str, String)> {
     let buyer = &payment.buyer;
     let mut facts = vec![
         (desk.say("Produit", "Product"), format!("{} · {}", payment.product, payment.tier)),
@@ -99,6 +107,7 @@ fn facts(desk: &Desk, payment: &Payment, now: Timestamp) -> Vec<(&'static str, S
         Status::Created(_) | Status::Pending { .. } | Status::Failed { .. } | Status::Expired { .. } => None,
     };
     put(desk.say("Payée", "Paid"), payment.sale().map(|sale| desk.moment(sale.paid_at)));
+    put(desk.say("Reçu n°", "Receipt no."), receipt.map(|number| number.to_string()));
     if let Some((transaction, method)) = proof {
         put(
             desk.say("Opérateur", "Operator"),

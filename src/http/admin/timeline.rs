@@ -4,6 +4,7 @@ use super::acts::claimed_words;
 use super::desk::Desk;
 use super::view;
 use crate::domain::event::{Decision, Event, Resend};
+use crate::domain::evidence::Entry;
 use crate::domain::payment::Payment;
 use crate::domain::values::Attempt;
 use crate::domain::wishes::BUYER;
@@ -34,15 +35,32 @@ pub(super) fn of(desk: &Desk, payment: &Payment, lines: &[Line]) -> Vec<Moment> 
     let moment = |line: &Line, event: &Event| Moment {
         at: desk.moment(line.at),
         kind: event.kind(),
-        words: payment_words(desk, payment, event)
-            .or_else(|| delivery_words(desk, event))
-            .unwrap_or_else(|| event.kind().to_owned()),
+        words: words_for(desk, payment, event),
         by: person(event).map(|by| signed(desk, by)).unwrap_or_default(),
         tone: tone(event),
         seq: line.seq,
         raw: serde_json::to_string_pretty(&view::detail(event)).unwrap_or_default(),
     };
     lines.iter().flat_map(|line| line.events.iter().map(|event| moment(line, event))).collect()
+}
+
+/// What a journal line says, a sentence for each event, with who did it and why.
+pub(super) fn told(desk: &Desk, payment: &Payment, entry: &Entry) -> Vec<String> {
+    let sentence = |event: &Event| {
+        let words = words_for(desk, payment, event);
+        match person(event) {
+            Some(by) => format!("{words} {}", signed(desk, by)),
+            None => words,
+        }
+    };
+    entry.events.iter().map(sentence).collect()
+}
+
+/// What happened, in a sentence.
+fn words_for(desk: &Desk, payment: &Payment, event: &Event) -> String {
+    payment_words(desk, payment, event)
+        .or_else(|| delivery_words(desk, event))
+        .unwrap_or_else(|| event.kind().to_owned())
 }
 
 /// What happened to the payment.
@@ -103,7 +121,15 @@ fn payment_words(desk: &Desk, payment: &Payment, event: &Event) -> Option<String
             "Délai passé sans paiement ; une réponse tardive compte encore.".to_owned(),
             "Time ran out without a payment; a late answer still counts.".to_owned(),
         ),
-        _ => return None,
+        Event::MailFailed { .. }
+        | Event::Delivered { .. }
+        | Event::Downloaded { .. }
+        | Event::Resent { .. }
+        | Event::Reminded { .. }
+        | Event::ReminderFailed { .. }
+        | Event::Revoked { .. }
+        | Event::Refunded { .. }
+        | Event::Note { .. } => return None,
     };
     Some(desk.say(&fr, &en).to_owned())
 }
@@ -160,7 +186,15 @@ fn delivery_words(desk: &Desk, event: &Event) -> Option<String> {
             ("Remboursement noté, lien désactivé.".to_owned(), "Refund recorded, link withdrawn.".to_owned())
         }
         Event::Note { resend, buyer, .. } => noted(resend.as_ref(), buyer.is_some()),
-        _ => return None,
+        Event::Created { .. }
+        | Event::Initiated { .. }
+        | Event::InitFailed { .. }
+        | Event::Notified { .. }
+        | Event::Checked { .. }
+        | Event::Paid { .. }
+        | Event::Failed { .. }
+        | Event::Review { .. }
+        | Event::Expired {} => return None,
     };
     Some(desk.say(&fr, &en).to_owned())
 }

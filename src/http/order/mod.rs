@@ -15,7 +15,7 @@ use super::call::Call;
 use super::pages::{self, Frame, States};
 use super::status::Standing;
 use super::{Deps, Site, download, language, refusals};
-use crate::domain::payment::{LinkState, Payment, Status};
+use crate::domain::payment::{LinkState, Mail, Payment, Status};
 use crate::domain::values::{Email, OrderId};
 use crate::domain::{wishes, words};
 
@@ -169,6 +169,7 @@ fn page(deps: &Deps, call: &Call, opened: &Opened, slip: Option<(&Email, &Email)
         | Status::Expired { .. }
         | Status::Refunded(_) => None,
     };
+    let unmailed = paid.is_some_and(|sale| matches!(sale.mail, Mail::Stalled { .. }));
     let ended = paid.is_some_and(|sale| sale.link.state(now) == LinkState::Expired);
     let live = paid.filter(|sale| sale.link.state(now) == LinkState::Live);
     let open = !matches!(payment.status, Status::Refunded(_));
@@ -188,6 +189,7 @@ fn page(deps: &Deps, call: &Call, opened: &Opened, slip: Option<(&Email, &Email)
         left: live.map(|sale| sale.link.max_downloads.saturating_sub(sale.link.downloads)),
         until: live.map(|sale| words::moment(sale.link.expires_at, lang)).unwrap_or_default(),
         ended,
+        unmailed,
         readdress: *key == Key::Purchase && open && paid.is_none_or(wishes::readdressable),
         retry: payment.may_retry(&deps.settings.policy, now),
         done: done.to_owned(),

@@ -1,10 +1,7 @@
 //! A paid order's receipt: a page to be read and printed, and a PDF to be kept.
 
 use warp::http::StatusCode;
-use warp::http::header::{
-    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue,
-    X_CONTENT_TYPE_OPTIONS,
-};
+use warp::http::header::{CONTENT_DISPOSITION, HeaderValue};
 use warp::reply::Response;
 
 use super::{names, open};
@@ -26,12 +23,7 @@ pub(crate) fn page(site: &Site, call: &Call) -> Response {
 /// GET `/commande/<order id>/recu.pdf`.
 pub(crate) fn pdf(site: &Site, call: &Call) -> Response {
     answered(&site.deps, call, |receipt| {
-        let mut answer = Response::new(paper::pdf(receipt, &call.merchant).into());
-        answer::set(&mut answer, CONTENT_TYPE, "application/pdf");
-        answer::set(&mut answer, CACHE_CONTROL, "no-store");
-        answer::set(&mut answer, X_CONTENT_TYPE_OPTIONS, "nosniff");
-        // No more than this: a browser's own viewer would not show it.
-        answer::set(&mut answer, CONTENT_SECURITY_POLICY, "frame-ancestors 'none'");
+        let mut answer = answer::pdf(paper::pdf(receipt, &call.merchant));
         let shown = format!("inline; filename=\"{}\"", paper::file_name(receipt));
         if let Ok(value) = HeaderValue::from_str(&shown) {
             answer.headers_mut().insert(CONTENT_DISPOSITION, value);

@@ -143,6 +143,10 @@ async fn no_page_is_framed_cached_or_told_to_others() {
         format!("/admin/orders/{order}/approve/"),
         format!("/admin/orders/{order}/resend/"),
         format!("/admin/orders/{order}/dance/"),
+        format!("/admin/orders/{order}/dossier/"),
+        format!("/admin/orders/{order}/proof/"),
+        "/admin/exports/".to_owned(),
+        "/admin/settlement/".to_owned(),
         "/admin/nowhere/".to_owned(),
         "/nowhere/".to_owned(),
     ];

@@ -246,17 +246,23 @@ async fn letters_and_proofs_of_orders_that_have_them() {
         (&json(&proof)["totals"]["kept"], &json(&proof)["signature"]),
         (&15_000.into(), &"ab".repeat(64).into())
     );
+    let pages = get(format!("/admin/orders/{sold}/proof.pdf"), "*/*").await;
+    assert_eq!(header(&pages, "content-type"), "application/pdf");
+    assert_eq!(header(&pages, "content-disposition"), format!("attachment; filename=\"preuve-{sold}.pdf\""));
+    let signed = format!("\"signature\": \"{}\"\n}}\n\nendstream", "ab".repeat(64));
+    let inside = pages.body().windows(signed.len()).filter(|part| *part == signed.as_bytes()).count();
+    assert!(pages.body().starts_with(b"%PDF-1.") && inside == 1, "{inside} signed files inside");
     let page = get(format!("/admin/orders/{sold}/proof/"), "text/html").await;
     assert!(text(&page).contains(&"ab".repeat(64)) && text(&page).contains("print"), "{}", text(&page));
     for none in [waiting, refused] {
-        for path in ["proof.json", "proof/"] {
+        for path in ["proof.json", "proof.pdf", "proof/"] {
             assert_eq!(
                 get(format!("/admin/orders/{none}/{path}"), "*/*").await.status(),
                 StatusCode::CONFLICT
             );
         }
     }
-    for path in ["dossier/", "dossier.txt", "proof/", "proof.json"] {
+    for path in ["dossier/", "dossier.txt", "proof/", "proof.json", "proof.pdf"] {
         let nowhere = OrderId::new(at("2026-11-10T00:00:00Z"), 9);
         assert_eq!(
             get(format!("/admin/orders/{nowhere}/{path}"), "*/*").await.status(),
@@ -266,4 +272,78 @@ async fn letters_and_proofs_of_orders_that_have_them() {
         assert!(stranger.status() == StatusCode::UNAUTHORIZED && !text(&stranger).contains("awa@"), "{path}");
     }
     assert_eq!(text(&get("/admin/proof-key.pem".to_owned(), "*/*").await), "PEM\n");
+}
+
+/// Whatever holds a buyer's data is kept by no cache, and no browser takes it for something else.
+#[tokio::test]
+async fn nothing_that_is_carried_away_is_cached() {
+    let stage = stage().await;
+    let sold = stage.sold().await;
+    let days = "from=2020-01-01&to=2029-12-29";
+    for path in [
+        format!("/admin/exports/orders.csv?{days}"),
+        format!("/admin/exports/orders.jsonl?{days}"),
+        format!("/admin/orders/{sold}/dossier/"),
+        format!("/admin/orders/{sold}/dossier.txt"),
+        format!("/admin/orders/{sold}/proof/"),
+        format!("/admin/orders/{sold}/proof.json"),
+        format!("/admin/orders/{sold}/proof.pdf"),
+        format!("/api/orders/{sold}"),
+        "/api/orders?q=awa%40example.ci".to_owned(),
+    ] {
+        let answer = request().path(&path).header("authorization", format!("Bearer {TOKEN}"));
+        let answer = answer.reply(&stage.admin).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        assert_eq!(header(&answer, "cache-control"), "no-store", "{path}");
+        assert_eq!(header(&answer, "x-content-type-options"), "nosniff", "{path}");
+    }
+}
+
+/// Theirs is a stranger's text: shown, and never run.
+#[tokio::test]
+async fn an_export_of_cinetpay_writes_no_html() {
+    const EVIL: &str = "<script>alert(1)</script><img src=x onerror=alert(1)>";
+    let stage = stage().await;
+    let (cookie, csrf) = session(&stage).await;
+    for file in [
+        format!("transaction;montant;{EVIL}\n{EVIL};5;{EVIL}\n"),
+        format!("transaction;montant\nX;{EVIL}\n"),
+        format!("{EVIL};{EVIL}\n1;2\n"),
+        format!("transaction {EVIL};montant {EVIL};devise;statut\nX;5;{EVIL};{EVIL}\n"),
+    ] {
+        let fields =
+            [("csrf", csrf.as_str()), ("pasted", &file), ("from", "2026-11-01"), ("to", "2026-11-30")];
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let call = post("/admin/settlement/").header("cookie", &cookie).header("accept", "text/html");
+        let call = call.header("content-type", "application/x-www-form-urlencoded");
+        let page = call.body(body).reply(&stage.admin).await;
+        assert!(
+            !text(&page).contains("<script>alert") && !text(&page).contains("<img src"),
+            "{}",
+            text(&page)
+        );
+        assert!(text(&page).contains("alert(1)"), "it was read, and is shown as text: {}", text(&page));
+    }
+}
+
+/// Amounts are grouped as everywhere else; a program gets plain digits.
+#[tokio::test]
+async fn a_comparison_reads_well() {
+    let stage = stage().await;
+    let sold = stage.sold().await;
+    let (cookie, csrf) = session(&stage).await;
+    let file = format!("transaction;montant;devise\n{sold};14000;XOF\n");
+    let fields = [("csrf", csrf.as_str()), ("pasted", &file), ("from", "2020-01-01"), ("to", "2029-12-29")];
+    let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+    let ask = async |accept: &'static str| {
+        let call = post("/admin/settlement/").header("cookie", &cookie).header("accept", accept);
+        let call = call.header("content-type", "application/x-www-form-urlencoded");
+        call.body(body.clone()).reply(&stage.admin).await
+    };
+    let page = ask("text/html").await;
+    let said = text(&page).replace('\u{202f}', " ");
+    assert!(said.contains(">15 000 FCFA · Payée</td>"), "{said}");
+    assert!(!said.contains("15000") && !said.contains("14000"), "{said}");
+    let report = json(&ask("application/json").await);
+    assert_eq!(report["findings"]["amounts"]["listed"][0]["theirs"], "14000 XOF");
 }

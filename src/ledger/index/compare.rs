@@ -4,10 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use super::indexer::REQUEST_AGE_MAX;
 use super::keys::{self, KeyEntry};
-use super::receipts::{self, RECEIPT, SERIES, Series};
+use super::receipts::{self, NUMBER, RECEIPT, SERIES, Series};
 use super::totals::{self, Totals};
 use super::{Index, IndexError};
 use crate::domain::payment::Payment;
+use crate::domain::receipt::ReceiptNumber;
 use crate::domain::values::{OrderId, Timestamp};
 use crate::ledger::check::Order;
 use crate::ledger::journal::Applied;
@@ -37,7 +38,7 @@ pub(crate) fn compare(
     let mut sums = Totals::default();
     orders.values().filter_map(|order| order.payment.as_ref()).for_each(|payment| sums.see(None, payment));
     if !matches!(index.totals(), Ok(noted) if noted == sums) {
-        look.differs("-", "p, u");
+        look.differs("-", "h, u");
     }
     if look.all(index).is_err() {
         (look.find)("l'index est illisible / the index is unreadable (auditshield ledger rebuild)".into());
@@ -49,8 +50,9 @@ pub(crate) fn compare(
             *expected.entry(key.first().copied().unwrap_or_default()).or_default() += 1;
         }
     }
-    expected.insert(RECEIPT, orders.values().filter(|order| order.receipt.is_some()).count());
-    for kind in [keys::ORDER, keys::STATUS, keys::DUE, keys::EMAIL, keys::TRANSACTION, RECEIPT] {
+    let receipts = orders.values().filter(|order| order.receipt.is_some()).count();
+    expected.extend([(RECEIPT, receipts), (NUMBER, receipts)]);
+    for kind in [keys::ORDER, keys::STATUS, keys::DUE, keys::EMAIL, keys::TRANSACTION, RECEIPT, NUMBER] {
         let (want, got) = (expected.get(&kind).unwrap_or(&0), look.seen.get(&kind).unwrap_or(&0));
         if want != got {
             (look.find)(format!(
@@ -99,9 +101,11 @@ impl Look<'_> {
                 keys::ORDER => self.order(&key, &value),
                 keys::STATUS | keys::DUE | keys::EMAIL | keys::TRANSACTION => self.derived(&key, &value),
                 keys::REQUEST => self.request(index, &key, &value)?,
-                RECEIPT => {
-                    let order = keys::id_of(&key).and_then(|id| self.orders.get(&id));
-                    receipts::is_right(&value, order.and_then(|order| order.receipt))
+                RECEIPT => receipts::is_right(&value, self.receipt(&key)),
+                NUMBER => {
+                    let own = self.receipt(&key).zip(keys::id_of(&key));
+                    value.is_empty()
+                        && own.is_some_and(|(number, id)| key == receipts::number_key(number, id))
                 }
                 keys::REQUEST_AGE => value.is_empty() && self.requests.ages.contains(&key[..]),
                 totals::SALES | totals::STALLED => true,
@@ -116,6 +120,11 @@ impl Look<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The receipt number of the order that a key ends in.
+    fn receipt(&self, key: &[u8]) -> Option<ReceiptNumber> {
+        keys::id_of(key).and_then(|id| self.orders.get(&id)).and_then(|order| order.receipt)
     }
 
     fn order(&self, key: &[u8], value: &[u8]) -> bool {

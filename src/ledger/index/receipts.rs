@@ -17,6 +17,8 @@ use crate::domain::values::OrderId;
 
 /// First byte of an order's receipt number.
 pub(crate) const RECEIPT: u8 = b'r';
+/// First byte of a receipt number and the order that has it.
+pub(crate) const NUMBER: u8 = b'n';
 /// The last number of each year.
 pub(crate) const SERIES: &[u8] = b"m:receipts";
 
@@ -48,6 +50,11 @@ impl Index {
         Ok(stored.map(|bytes| postcard::from_bytes(&bytes)).transpose()?)
     }
 
+    /// The order whose receipt has this number.
+    pub(crate) fn numbered(&self, number: ReceiptNumber) -> Result<Option<OrderId>, IndexError> {
+        self.ids(&prefix(number), [0; 16], [u8::MAX; 16]).next().transpose()
+    }
+
     /// The last number of each year; none in an index that was made before there were numbers.
     pub(crate) fn series(&self) -> Result<Option<Series>, IndexError> {
         let stored = self.db.get(SERIES)?;
@@ -71,12 +78,26 @@ pub(super) fn put(batch: &mut Batch, series: &Series) -> Result<(), IndexError> 
 /// The numbers that `changes` brought.
 pub(super) fn writes(changes: &[Change]) -> Result<Vec<Write>, IndexError> {
     let numbered = changes.iter().filter_map(|change| Some((change.snapshot.payment.id, change.receipt?)));
-    numbered.map(|(id, number)| Ok((key(id), Some(postcard::to_stdvec(&number)?)))).collect()
+    let mut writes = Vec::new();
+    for (id, number) in numbered {
+        writes.push((key(id), Some(postcard::to_stdvec(&number)?)));
+        writes.push((number_key(number, id), Some(Vec::new())));
+    }
+    Ok(writes)
 }
 
 /// Key of an order's receipt number.
 pub(crate) fn key(id: OrderId) -> Vec<u8> {
     [&[RECEIPT][..], &id.bytes()].concat()
+}
+
+/// Key of a receipt number.
+pub(super) fn number_key(number: ReceiptNumber, id: OrderId) -> Vec<u8> {
+    [&prefix(number)[..], &id.bytes()].concat()
+}
+
+fn prefix(number: ReceiptNumber) -> Vec<u8> {
+    [&[NUMBER][..], &number.year.to_be_bytes(), &number.place.to_be_bytes()].concat()
 }
 
 /// Whether a key and its value are what the journal says of this order.

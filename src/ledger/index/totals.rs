@@ -1,25 +1,26 @@
-//! What the merchant's first page sums up without reading a million orders: the sales of each day in each currency, and
+//! What the merchant's first page sums up without reading a million orders: the sales of each hour in each currency, and
 //! the orders whose mail was refused for good.
 //!
-//! Why in memory as well: a reader must see what the journal has and sled has not, and there are few keys a day.
+//! Why hours: days are the merchant's, whose clock is the configuration's and may be corrected, and what is kept must not
+//! depend on it. Why not quarters: every country that CinetPay serves is whole hours from UTC.
+//! Why in memory as well: a reader must see what the journal has and sled has not, and there are few keys an hour.
 //! Invariant: a sum is written by the change that makes an order PAID and by no other; a mark, by a mail that is refused
 //! for good or sent again after that. What a notification costs stays what it was.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::RangeInclusive;
-
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Change, Index, IndexError, STATUSES, Write, keys};
+use crate::domain::calendar::Period;
 use crate::domain::payment::{Mail, Payment, Status};
-use crate::domain::values::{Currency, OrderId};
+use crate::domain::values::{Currency, OrderId, Timestamp};
 
-/// First byte of a day's sales in one currency.
-pub(crate) const SALES: u8 = b'p';
+/// First byte of an hour's sales in one currency. `p` was a day's: an index with those has none of these, and is made anew.
+pub(crate) const SALES: u8 = b'h';
 /// First byte of an order whose mail was refused for good.
 pub(crate) const STALLED: u8 = b'u';
 
-/// What was paid on one day in one currency, refunds not taken off.
+/// What was paid in one hour, or over several, in one currency, refunds not taken off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Sold {
     /// How many orders.
@@ -39,8 +40,8 @@ impl Totals {
     /// Takes in what became of an order.
     pub(crate) fn see(&mut self, before: Option<&Payment>, now: &Payment) {
         if let (None, Some(sale)) = (before.and_then(Payment::sale), now.sale()) {
-            let day = (sale.paid_at.day(), now.price.currency());
-            self.sales.entry(day).or_default().add(Sold { orders: 1, amount: now.price.amount() });
+            let hour = (sale.paid_at.hour(), now.price.currency());
+            self.sales.entry(hour).or_default().add(Sold { orders: 1, amount: now.price.amount() });
         }
         match (before.is_some_and(is_stalled), is_stalled(now)) {
             (false, true) => drop(self.stalled.insert(now.id)),
@@ -49,12 +50,13 @@ impl Totals {
         }
     }
 
-    /// The sales of these days (counted since 1970, UTC), oldest first.
-    pub(crate) fn sales(&self, days: &RangeInclusive<i64>) -> impl Iterator<Item = (i64, Currency, Sold)> {
+    /// The sales of the hours that begin in this period, oldest first.
+    pub(crate) fn sales(&self, period: Period) -> impl Iterator<Item = (Timestamp, Currency, Sold)> {
+        let (start, end) = (period.start(), period.end());
         self.sales
             .iter()
-            .filter(|((day, _), _)| days.contains(day))
-            .map(|((day, currency), sold)| (*day, *currency, *sold))
+            .map(|((hour, currency), sold)| (Timestamp::of_hour(*hour), *currency, *sold))
+            .filter(move |(begun, ..)| start <= *begun && *begun < end)
     }
 
     /// The orders whose mail was refused for good, oldest first.
@@ -73,7 +75,8 @@ impl Totals {
 }
 
 impl Sold {
-    fn add(&mut self, more: Sold) {
+    /// Takes more sales in.
+    pub(crate) fn add(&mut self, more: Sold) {
         self.orders = self.orders.saturating_add(more.orders);
         self.amount = self.amount.saturating_add(more.amount);
     }
@@ -86,11 +89,11 @@ impl Index {
         for key in self.db.keys_under(&[SALES]) {
             let key = key?;
             let value = self.db.get(&key)?.unwrap_or_default();
-            let (day, currency, sold): (i64, Currency, Sold) = postcard::from_bytes(&value)?;
-            if key != sales_key(day, currency) {
+            let (hour, currency, sold): (i64, Currency, Sold) = postcard::from_bytes(&value)?;
+            if key != sales_key(hour, currency) {
                 return Err(postcard::Error::DeserializeBadEncoding.into());
             }
-            totals.sales.insert((day, currency), sold);
+            totals.sales.insert((hour, currency), sold);
         }
         for key in self.db.keys_under(&[STALLED]) {
             let id = keys::id_of(&key?).ok_or(postcard::Error::DeserializeUnexpectedEnd)?;
@@ -111,13 +114,13 @@ impl Index {
             }
         }
         let mut writes = Vec::new();
-        for ((day, currency), mut sold) in new.sales {
-            let key = sales_key(day, currency);
+        for ((hour, currency), mut sold) in new.sales {
+            let key = sales_key(hour, currency);
             if let Some(value) = self.db.get(&key)? {
                 let (_, _, known): (i64, Currency, Sold) = postcard::from_bytes(&value)?;
                 sold.add(known);
             }
-            writes.push((key, Some(postcard::to_stdvec(&(day, currency, sold))?)));
+            writes.push((key, Some(postcard::to_stdvec(&(hour, currency, sold))?)));
         }
         writes.extend(
             marks.into_iter().map(|(id, is)| ([&[STALLED], &id.bytes()[..]].concat(), is.then(Vec::new))),
@@ -130,6 +133,6 @@ fn is_stalled(payment: &Payment) -> bool {
     matches!(&payment.status, Status::Paid(sale) if matches!(sale.mail, Mail::Stalled { .. }))
 }
 
-fn sales_key(day: i64, currency: Currency) -> Vec<u8> {
-    [&[SALES], &day.to_be_bytes()[..], currency.code().as_bytes()].concat()
+fn sales_key(hour: i64, currency: Currency) -> Vec<u8> {
+    [&[SALES], &hour.to_be_bytes()[..], currency.code().as_bytes()].concat()
 }

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::histories::{History, at, histories};
+use crate::domain::calendar::{Period, Zone};
 use crate::domain::event::Event;
 use crate::domain::payment::Payment;
-use crate::domain::values::{Currency, OrderId};
+use crate::domain::values::{Currency, OrderId, Timestamp};
 use crate::ledger::check::Order;
 use crate::ledger::index::compare::compare;
 use crate::ledger::index::memory::Memory;
@@ -75,12 +76,15 @@ fn few_changes_write_sums_and_the_sums_are_what_folding_gives() {
     }
     assert_eq!(writers, BTreeSet::from(["MAIL_FAILED", "PAID"]), "a notification must not cost more");
     let totals = index.totals().unwrap();
-    let sales: Vec<_> = totals.sales(&(at(0).day()..=at(0).day() + 30)).collect();
+    let day = |days| Zone::UTC.day(at(0)).plus(days);
+    let period = |first, last| Period { first: day(first), last: day(last), zone: Zone::UTC };
+    let sales: Vec<_> = totals.sales(period(0, 30)).collect();
     let paid =
         u64::try_from(histories().iter().filter(|one| one.states().last().unwrap().sale().is_some()).count());
     let orders = paid.unwrap();
-    assert_eq!(sales, [(at(0).day(), Currency::Xof, Sold { orders, amount: orders * 15_000 })]);
-    assert_eq!(totals.sales(&(0..=at(0).day() - 1)).count(), 0);
+    let hour = Timestamp::of_hour(at(0).hour());
+    assert_eq!(sales, [(hour, Currency::Xof, Sold { orders, amount: orders * 15_000 })]);
+    assert_eq!(totals.sales(period(-30, -1)).count(), 0);
     assert_eq!(totals.stalled().len(), 1);
 }
 
@@ -129,7 +133,7 @@ fn verification_and_a_start_notice_sums_that_are_wrong() {
     };
     let cases: [(&str, u8, Option<Tamper>, bool); 4] = [
         ("untouched", SALES, None, false),
-        ("a day is lost", SALES, Some(lose), true),
+        ("an hour is lost", SALES, Some(lose), true),
         ("an amount is another", SALES, Some(bend), false),
         ("a mark is lost", STALLED, Some(lose), false),
     ];

@@ -156,6 +156,7 @@ async fn a_used_up_link_is_410_and_what_was_started_goes_on() {
     start(&app, &link).await;
     let file = start(&app, &link).await;
     is_dead(&app, &link, 410, "Écrivez au vendeur").await;
+    is_dead(&app, &link, 410, &format!("Commande {order}.")).await;
     assert_eq!(fetch(&app, &file, &[("range", "bytes=1-2")]).await.status, 206);
     assert_eq!(app.order(&order).await["delivery"]["downloads"], 2);
 }

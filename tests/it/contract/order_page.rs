@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde_json::json;
 use tracing::subscriber::set_default;
 
-use super::{Answer, BUY, FORM, HTML, shop};
+use super::{Answer, BUY, FORM, HTML, JSON, office, shop};
 use crate::faults::Shifted;
-use crate::support::{TestApp, times};
+use crate::support::{ADMIN_TOKEN, TestApp, times};
 
 /// How long a mail may take.
 const MAIL_SECONDS_MAX: u64 = 15;
@@ -88,8 +88,14 @@ async fn a_refusal_is_told_in_words_and_tried_again() {
         ("606", "Orange Money a refusé", "Orange Money refused"),
         ("627", "Le paiement a été annulé", "The payment was cancelled"),
         ("804", "momentanément indisponible", "unavailable for a moment"),
+        ("807", "un plafond", "a ceiling"),
+        ("808", "un plafond", "a ceiling"),
         ("809", "un plafond", "a ceiling"),
+        ("810", "un plafond", "a ceiling"),
+        ("811", "un plafond", "a ceiling"),
+        ("812", "un plafond", "a ceiling"),
     ] {
+        let mailed = app.mailbox.messages().len();
         let (order, cookie) = bought(&app, "email=awa%40example.ci").await;
         app.cinetpay.refuse(&order, code).unwrap();
         app.until(&order, "FAILED").await;
@@ -100,6 +106,7 @@ async fn a_refusal_is_told_in_words_and_tried_again() {
                 page.is_page(200).split("<span data-code=").find(|part| part.contains(words)).unwrap();
             assert!(!shown.contains("hidden"), "{code}: {shown}");
         }
+        assert_eq!(app.mailbox.messages().len(), mailed, "{code}: a refusal mails nobody");
         let again = send(&app, &format!("/commande/{order}/payer/"), &cookie, "").await;
         assert!(again.header("location").starts_with(app.cinetpay.base_url()), "{code}: {}", again.body);
         let second = format!("{order}R2");
@@ -156,6 +163,7 @@ async fn the_log_names_nobody_and_opens_nothing() {
     send(&app, &format!("/commande/{order}/telecharger/"), &cookie, &format!("proof={proof}")).await;
     shop(&app, "GET", link.strip_prefix(&app.shop).unwrap(), &[HTML], "").await.is_page(410);
     assert_eq!(app.order(&order).await["email"], json!("sekou.aya@example.ci"));
+    administered(&app, &order).await;
     drop(listening);
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     let ours: Vec<&str> = log.lines().filter(|line| line.contains("auditshield")).collect();
@@ -168,6 +176,23 @@ async fn the_log_names_nobody_and_opens_nothing() {
     let secrets = ["sekou", "Sekou", "0700000042", &proof, token, cookie.split('=').nth(1).unwrap()];
     for line in ours {
         assert!(secrets.iter().all(|secret| !line.contains(secret)), "{line}");
+    }
+}
+
+/// What a merchant does with a buyer's data: looks for it, carries it away, corrects it.
+async fn administered(app: &TestApp, order: &str) {
+    let bearer = format!("Bearer {ADMIN_TOKEN}");
+    let days = "from=2020-01-01&to=2029-12-29";
+    let act = json!({"email": "sekou.awa@example.ci", "note": "mistyped", "by": "Kofi"}).to_string();
+    for (method, path, kind, body) in [
+        ("POST", "/admin/orders/".to_owned(), FORM, "q=sekou.aya%40example.ci".to_owned()),
+        ("GET", "/api/orders?q=sekou.aya%40example.ci".to_owned(), JSON, String::new()),
+        ("GET", format!("/admin/exports/orders.csv?{days}"), HTML, String::new()),
+        ("GET", format!("/admin/orders/{order}/proof.pdf"), HTML, String::new()),
+        ("POST", format!("/api/orders/{order}/address"), ("content-type", "application/json"), act),
+    ] {
+        let answer = office(app, method, &path, &[("authorization", &bearer), kind], body).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
     }
 }
 

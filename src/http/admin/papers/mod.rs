@@ -41,7 +41,7 @@ pub(super) fn owns(path: &[&str]) -> bool {
     matches!(
         path,
         ["admin", "exports" | "settlement" | "proof-key.pem", ..]
-            | ["admin", "orders", _, "dossier" | "dossier.txt" | "proof" | "proof.json"]
+            | ["admin", "orders", _, "dossier" | "dossier.txt" | "proof" | "proof.json" | "proof.pdf"]
     )
 }
 
@@ -50,7 +50,7 @@ pub(super) async fn route(office: &Office, mut call: Call, badge: Badge) -> Resp
     let segments = call.segments.clone();
     let path: Vec<&str> = segments.iter().map(String::as_str).collect();
     let looks = call.looks();
-    let desk = Desk::of(&call, badge);
+    let desk = Desk::of(&call, badge, office.deps.settings.zone);
     let desk = match path.as_slice() {
         ["admin", "exports", ..] => desk.at("exports"),
         ["admin", "settlement", ..] => desk.at("settlement"),
@@ -68,6 +68,7 @@ pub(super) async fn route(office: &Office, mut call: Call, badge: Badge) -> Resp
         ["admin", "orders", id, "dossier.txt"] if looks => dossier::text(office, id).await,
         ["admin", "orders", id, "proof"] if looks => proof::show(office, &desk, id).await,
         ["admin", "orders", id, "proof.json"] if looks => proof::download(office, id).await,
+        ["admin", "orders", id, "proof.pdf"] if looks => proof::pdf(office, &desk, id).await,
         ["admin", "proof-key.pem"] if looks => Ok(proof::keys(office)),
         ["admin", "settlement"] => Err(Problem::method("GET, HEAD, POST")),
         ["admin", "exports" | "proof-key.pem"]

@@ -5,14 +5,17 @@ use warp::http::StatusCode;
 use warp::http::header::{CONTENT_TYPE, HeaderValue};
 use warp::reply::Response;
 
-use super::super::Office;
 use super::super::desk::Desk;
+use super::super::{Office, timeline};
 use super::{attached, evidence};
+use crate::adapters::proof as paper;
 use crate::domain::evidence::Entry;
 use crate::domain::payment::Payment;
-use crate::domain::proof::{Material, sealed};
+use crate::domain::proof::{Material, sealed, signature};
 use crate::domain::sheet::Row;
+use crate::domain::values::Timestamp;
 use crate::domain::words;
+use crate::http::ProofKey;
 use crate::http::answer::{self, Problem};
 
 #[derive(Template)]
@@ -37,7 +40,7 @@ struct Sealed {
     payment: Payment,
     entries: Vec<Entry>,
     text: String,
-    issued: crate::domain::values::Timestamp,
+    issued: Timestamp,
 }
 
 /// As a page for the printer; the file is what counts.
@@ -45,7 +48,6 @@ pub(super) async fn show(office: &Office, desk: &Desk, id: &str) -> Result<Respo
     let Sealed { payment, entries, text, issued } = seal(office, id).await?;
     let (zone, lang) = (office.deps.settings.zone, desk.lang());
     let row = Row::of(&payment, zone);
-    let signature = text.rsplit('"').nth(1).unwrap_or_default().to_owned();
     let lines =
         entries.iter().map(|entry| (entry.seq, entry.at.to_string(), entry.kinds(), entry.hash.clone()));
     let merchant = &office.deps.settings.merchant;
@@ -59,15 +61,8 @@ pub(super) async fn show(office: &Office, desk: &Desk, id: &str) -> Result<Respo
         zone: zone.to_string(),
         issued: zone.clock(issued),
         lines: lines.collect(),
-        signature,
-        fingerprint: office
-            .deps
-            .seals
-            .proof
-            .public
-            .first()
-            .map(|key| key.fingerprint.clone())
-            .unwrap_or_default(),
+        signature: signature(&text).to_owned(),
+        fingerprint: key(office)?.fingerprint.clone(),
         row,
         desk: desk.clone(),
     };
@@ -79,7 +74,22 @@ pub(super) async fn download(office: &Office, id: &str) -> Result<Response, Prob
     let Sealed { payment, text, .. } = seal(office, id).await?;
     let mut answer = answer::text(StatusCode::OK, text);
     answer::set(&mut answer, CONTENT_TYPE, "application/json");
-    Ok(attached(answer, &format!("preuve-{}.json", payment.id)))
+    Ok(attached(answer, &paper::file_name(payment.id, "json")))
+}
+
+/// Pages for a reader, the file attached.
+pub(super) async fn pdf(office: &Office, desk: &Desk, id: &str) -> Result<Response, Problem> {
+    let Sealed { payment, entries, text, issued } = seal(office, id).await?;
+    let told: Vec<Vec<String>> = entries.iter().map(|entry| timeline::told(desk, &payment, entry)).collect();
+    let material = material(office, &payment, &entries, issued)?;
+    let printed = paper::Printed {
+        material: &material,
+        told: &told,
+        signed: &text,
+        fingerprint: &key(office)?.fingerprint,
+        lang: desk.lang(),
+    };
+    Ok(attached(answer::pdf(paper::pdf(&printed)), &paper::file_name(payment.id, "pdf")))
 }
 
 /// The keys that verify, the one in use first.
@@ -94,23 +104,37 @@ async fn seal(office: &Office, id: &str) -> Result<Sealed, Problem> {
     let deps = &office.deps;
     let (payment, entries) = evidence(deps, id).await?;
     let issued = deps.now();
-    let key = deps.seals.proof.public.first().ok_or_else(Problem::unavailable)?;
-    let material = Material {
-        payment: &payment,
-        entries: &entries,
-        site_id: &deps.site_id,
-        merchant: &deps.settings.merchant,
-        zone: deps.settings.zone,
-        now: issued,
-        public_key: &key.der,
-    };
-    let statement = material.statement().ok_or_else(|| unsold(&payment))?;
+    let statement = material(office, &payment, &entries, issued)?;
+    let statement = statement.statement().ok_or_else(|| unsold(&payment))?;
     let json = serde_json::to_string_pretty(&statement).map_err(|error| {
         tracing::error!(%error, "a proof could not be written");
         Problem::unavailable()
     })?;
     let text = sealed(&json, |bytes| (deps.seals.proof.sign)(bytes));
     Ok(Sealed { payment, entries, text, issued })
+}
+
+fn material<'a>(
+    office: &'a Office,
+    payment: &'a Payment,
+    entries: &'a [Entry],
+    now: Timestamp,
+) -> Result<Material<'a>, Problem> {
+    let deps = &office.deps;
+    Ok(Material {
+        payment,
+        entries,
+        site_id: &deps.site_id,
+        merchant: &deps.settings.merchant,
+        zone: deps.settings.zone,
+        now,
+        public_key: &key(office)?.der,
+    })
+}
+
+/// The key in use.
+fn key(office: &Office) -> Result<&ProofKey, Problem> {
+    office.deps.seals.proof.public.first().ok_or_else(Problem::unavailable)
 }
 
 fn unsold(payment: &Payment) -> Problem {

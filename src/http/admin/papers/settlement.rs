@@ -7,13 +7,14 @@ use warp::http::header::{CONTENT_TYPE, HeaderName};
 use warp::reply::Response;
 
 use super::super::desk::Desk;
-use super::super::list::short_moment;
+use super::super::view::status_words;
 use super::super::{Office, strange_form};
 use super::walk::{By, Walk};
 use super::{of_query, period};
 use crate::domain::calendar::{Period, Zone};
 use crate::domain::settlement::{Fault, Finding, Kind, ROWS_MAX, Report, Settlement, Statement, TableFault};
-use crate::domain::values::{Currency, Lang};
+use crate::domain::values::Lang;
+use crate::domain::words;
 use crate::http::answer::{self, Problem};
 use crate::http::call::{Call, Fields};
 use crate::http::multipart::Parts;
@@ -104,7 +105,7 @@ pub(super) async fn compare(office: &Office, call: &mut Call, desk: &Desk) -> Re
     let (lang, zone) = (desk.lang(), zone.to_string());
     match outcome {
         Ok(report) => {
-            let report = Some(shown(&report, lang));
+            let report = Some(shown(&desk, &report));
             Ok(answer::page(StatusCode::OK, &Page { desk, message: String::new(), zone, report }))
         }
         Err(problem) => {
@@ -219,20 +220,23 @@ fn undated() -> Problem {
     )
 }
 
-fn shown(report: &Report, lang: Lang) -> Shown {
+fn shown(desk: &Desk, report: &Report) -> Shown {
+    let lang = desk.lang();
+    let day = |text: &str| text.parse().map_or_else(|_| text.to_owned(), |day| words::day(day, lang));
+    let (from, to) = (day(&report.from), day(&report.to));
     let say = |fr: String, en: String| if lang == Lang::Fr { fr } else { en };
     let sums = report.sums.iter().map(|(currency, sums)| {
         (
             currency.to_string(),
-            total(sums.ours, *currency),
-            total(sums.theirs, *currency),
-            total(sums.agreed, *currency),
+            words::sum(sums.ours, *currency, lang),
+            words::sum(sums.theirs, *currency, lang),
+            words::sum(sums.agreed, *currency, lang),
         )
     });
     let lists = Kind::ALL.into_iter().filter_map(|kind| {
         let found = report.findings.get(&kind)?;
         let listed = u64::try_from(found.listed.len()).unwrap_or(u64::MAX);
-        let rows = found.listed.iter().map(|one| row(one, lang)).collect();
+        let rows = found.listed.iter().map(|one| row(desk, one)).collect();
         Some(List { heading: kind.heading(lang), count: found.count, more: found.count > listed, rows })
     });
     let columns = report.columns.iter().map(|(ours, theirs)| format!("{} = {theirs}", column(ours, lang)));
@@ -241,11 +245,11 @@ fn shown(report: &Report, lang: Lang) -> Shown {
         lead: say(
             format!(
                 "Lignes lues : {}. Transactions d’accord : {}. Ventes payées du {} au {} compris ({}).",
-                report.rows, report.agreed, report.from, report.to, report.zone
+                report.rows, report.agreed, from, to, report.zone
             ),
             format!(
                 "Rows read: {}. Transactions agreed: {}. Sales paid from {} to {} inclusive ({}).",
-                report.rows, report.agreed, report.from, report.to, report.zone
+                report.rows, report.agreed, from, to, report.zone
             ),
         ),
         columns: columns.collect::<Vec<_>>().join(" · "),
@@ -270,21 +274,20 @@ fn column(name: &str, lang: Lang) -> &str {
     }
 }
 
-/// A sum may be larger than any price: digits alone, as in the export.
-fn total(units: u64, currency: Currency) -> String {
-    if currency.decimals() == 0 { units.to_string() } else { format!("{}.{:02}", units / 100, units % 100) }
-}
-
-fn row(finding: &Finding, lang: Lang) -> ListRow {
-    let status = finding.status.as_deref().unwrap_or_default();
+fn row(desk: &Desk, finding: &Finding) -> ListRow {
+    let lang = desk.lang();
+    let money = |text: &Option<String>| {
+        text.as_deref().map_or_else(|| "–".to_owned(), |text| words::figure(text, lang))
+    };
+    let status = finding.status.as_deref().map(|status| format!(" · {}", status_words(desk, status)));
     ListRow {
         transaction: finding.transaction.clone(),
         // A number without an order leads nowhere.
         order: finding.status.as_ref().and(finding.order_id).map(|id| id.to_string()).unwrap_or_default(),
         reason: finding.reason.words(lang),
         line: finding.line.map(|line| line.to_string()).unwrap_or_default(),
-        ours: format!("{} {status}", finding.ours.as_deref().unwrap_or("–")).trim_end().to_owned(),
-        theirs: finding.theirs.clone().unwrap_or_else(|| "–".to_owned()),
-        paid: finding.paid_at.map(short_moment).unwrap_or_default(),
+        ours: format!("{}{}", money(&finding.ours), status.unwrap_or_default()),
+        theirs: money(&finding.theirs),
+        paid: finding.paid_at.map(|at| desk.short_moment(at)).unwrap_or_default(),
     }
 }

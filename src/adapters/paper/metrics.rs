@@ -39,23 +39,31 @@ const BOLD: [u16; 224] = [
     611, 611, 611, 611, 611, 611, 611, 584, 611, 611, 611, 611, 611, 556, 611, 556,
 ];
 
-/// One of the two faces.
+/// Every character of Courier is so wide.
+const MONO: u16 = 600;
+
+/// One of the three faces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Face {
+pub(in crate::adapters) enum Face {
     /// Helvetica.
     Regular,
     /// Helvetica-Bold.
     Bold,
+    /// Courier: numbers that are compared digit by digit.
+    Mono,
 }
 
 impl Face {
     /// How wide `text`, in WinAnsi, is at this size.
     pub(super) fn width(self, text: &[u8], size: f32) -> f32 {
-        let table = match self {
-            Self::Regular => &REGULAR,
-            Self::Bold => &BOLD,
+        let of = |table: &[u16; 224], code: u8| {
+            table.get(usize::from(code).wrapping_sub(32)).copied().unwrap_or(0)
         };
-        let wide = |code: &u8| table.get(usize::from(*code).wrapping_sub(32)).copied().unwrap_or(0);
+        let wide = |code: &u8| match self {
+            Self::Regular => of(&REGULAR, *code),
+            Self::Bold => of(&BOLD, *code),
+            Self::Mono => MONO,
+        };
         text.iter().map(|code| f32::from(wide(code))).sum::<f32>() * size / 1000.0
     }
 }
