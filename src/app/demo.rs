@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tokio::net::TcpListener;
 
-use super::{Daemon, Error, Listeners, Metrics, demo_once, shutdown_signal};
+use super::{Bound, Daemon, Error, Listeners, Metrics, demo_once, shutdown_signal};
 use crate::config::{self, Given};
 use crate::simulator::{self, Simulator, mailbox};
 
@@ -69,7 +69,8 @@ const ADMIN_TOKEN: &str = "demo-admin-token-0123456789abcdef";
 
 async fn raise(folder: &Path, port: u16, metrics: Metrics) -> Result<Stage, Error> {
     let local = |port: u16| TcpListener::bind(("127.0.0.1", port));
-    let listeners = Listeners { public: local(port).await?, admin: local(0).await? };
+    let listeners =
+        Listeners { public: Bound::tcp(local(port).await?)?, admin: Bound::tcp(local(0).await?)? };
     let mailbox = mailbox::Mailbox::start(local(0).await?, mailbox::Settings::default())?;
     let options = simulator::Options { mailbox: Some(mailbox.clone()), ..simulator::Options::default() };
     let (api_key, site_id, secret) =
@@ -81,7 +82,7 @@ async fn raise(folder: &Path, port: u16, metrics: Metrics) -> Result<Stage, Erro
     std::fs::write(folder.join("files/audit-kit.md"), KIT)?;
     std::fs::write(folder.join("files/audit-kit-apercu.md"), PREVIEW)?;
     std::fs::write(folder.join("files/audit-kit.jpg"), PICTURE)?;
-    let (public, admin) = (listeners.public.local_addr()?, listeners.admin.local_addr()?);
+    let (public, admin) = (listeners.public.place.clone(), listeners.admin.place.clone());
     let given = Given::only([
         ("CINETPAY_ENV", "sandbox".to_owned()),
         ("CINETPAY_API_URL", simulator.base_url().to_owned()),

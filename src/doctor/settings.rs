@@ -94,7 +94,7 @@ fn keys(patient: &Patient) -> Vec<Finding> {
             "CINETPAY_SITE_ID is not a number — copy the back office's digits",
         ));
     }
-    let ours = patient.config.secret_keys.iter().chain([&patient.config.admin.token]);
+    let ours = patient.config.secret_keys.iter().chain(&patient.config.admin.tokens);
     let theirs: Vec<&str> = cinetpay.webhook_secrets.iter().map(|secret| secret.expose()).collect();
     if ours.into_iter().any(|secret| theirs.contains(&secret.expose()) || secret.expose() == api_key) {
         findings.push(Finding::warning(
@@ -123,6 +123,7 @@ fn modes(patient: &Patient) -> Vec<Finding> {
         settings.filter(|path| std::fs::read_to_string(path).is_ok_and(|text| holds_secret(&text)));
     let mut findings: Vec<Finding> =
         secrets.chain(settings).filter_map(|path| open_to_others(&path)).collect();
+    findings.extend(credentials(patient));
     if findings.is_empty() {
         findings.push(Finding::good(
             "secret-files",
@@ -131,6 +132,23 @@ fn modes(patient: &Patient) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+/// The folder of credentials. Only what everybody may read is told of: where systemd made it, the bits of the group are
+/// an access list's, and lead no other account in.
+fn credentials(patient: &Patient) -> Vec<Finding> {
+    let Some(folder) = patient.given.env.get("CREDENTIALS_DIRECTORY").map(PathBuf::from) else {
+        return Vec::new();
+    };
+    let everybody = |path: &Path, bit: u32| {
+        std::fs::metadata(path).is_ok_and(|found| found.permissions().mode() & bit != 0)
+    };
+    if !everybody(&folder, 0o001) {
+        return Vec::new();
+    }
+    let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+    let open = entries.map(|entry| entry.path()).filter(|path| path.is_file() && everybody(path, 0o004));
+    open.filter_map(|path| open_to_others(&path)).collect()
 }
 
 fn open_to_others(path: &Path) -> Option<Finding> {
