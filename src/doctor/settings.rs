@@ -1,10 +1,11 @@
 //! What can be said of the settings without asking anybody.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{Finding, Patient};
-use crate::config::{Environment, FILE_DEFAULT, is_local};
+use crate::config::{self, Environment, FILE_DEFAULT, is_local, name_of};
 
 /// Groups and others have no business with a secret.
 const OTHERS: u32 = 0o077;
@@ -114,7 +115,10 @@ fn keys(patient: &Patient) -> Vec<Finding> {
 /// Files with secrets in them.
 fn modes(patient: &Patient) -> Vec<Finding> {
     let given = &patient.given;
-    let secrets = given.env.iter().filter(|(name, _)| name.ends_with("_FILE"));
+    // Only what stands for a setting of ours: SSL_CERT_FILE and our own ca_file name what everybody may read.
+    let known: BTreeSet<String> = config::keys().iter().map(|key| name_of(key)).collect();
+    let ours = |name: &str| name.strip_suffix("_FILE").is_some_and(|name| known.contains(name));
+    let secrets = given.env.iter().filter(|(name, _)| ours(name));
     let secrets = secrets.map(|(_, path)| PathBuf::from(path));
     let default = || given.look_for_file.then(|| PathBuf::from(FILE_DEFAULT));
     let settings = given.env_file.clone().into_iter().chain(given.file.clone().or_else(default));

@@ -312,6 +312,17 @@ async fn the_running_daemons_limit_counts_and_not_the_shells() {
 }
 
 #[tokio::test]
+async fn certificates_are_no_secrets() {
+    let world = World::new(&[]).await;
+    let file = world.path("authorities.pem");
+    std::fs::write(&file, "").unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).unwrap();
+    let place = file.display().to_string();
+    let both = [("SSL_CERT_FILE", place.as_str()), ("SOMEBODY_ELSES_FILE", &place)];
+    check(&world, &[(&both, "secret-files", Good, "")]).await;
+}
+
+#[tokio::test]
 async fn credentials_that_everybody_may_read() {
     let world = World::new(&[]).await;
     let folder = world.path("credentials");
