@@ -266,7 +266,9 @@ impl Orders {
         let (port, answer) = oneshot::channel();
         let reply = Reply { port, _permit: permit };
         let cause = RequestId::current().unwrap_or_else(RequestId::made);
-        self.roster.cast(roster::Msg::Ask { order, input, cause, reply }).map_err(|_| AskError::Gone)?;
+        let span = tracing::Span::current();
+        let work = order::Work::Ask { input, cause, span, reply };
+        self.roster.cast(roster::Msg::Ask { order, work }).map_err(|_| AskError::Gone)?;
         match tokio::time::timeout(self.patience, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(AskError::Gone),

@@ -99,7 +99,7 @@ impl Actor for Order {
         };
         state.handled += 1;
         let cause = state.follow(&work);
-        let span = tracing::error_span!("order", request_id = %cause);
+        let span = work.span(&cause);
         let done = async {
             match work {
                 Work::Ask { input, reply, .. } => state.ask(input, reply).await?,
@@ -129,7 +129,7 @@ impl Actor for Order {
         if state.errand.as_ref().is_some_and(|errand| errand.actor == cell.get_id())
             && let Some(errand) = state.errand.take()
         {
-            let span = tracing::error_span!("order", request_id = %errand.cause);
+            let span = tracing::error_span!(parent: None, "order", request_id = %errand.cause);
             state.cause = Some(errand.cause);
             let done = async {
                 state.report(report.unwrap_or(errand.lost)).await?;

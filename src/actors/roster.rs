@@ -10,10 +10,8 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::order::{self, Work};
-use super::{AskError, Moment, Reply, Shared, alarm};
-use crate::domain::input::Input;
+use super::{AskError, Moment, Shared, alarm};
 use crate::domain::values::OrderId;
-use crate::ports::RequestId;
 
 /// Crashes of one order within [`STRIKE_SECONDS`] that put it on the bench.
 const STRIKES_MAX: usize = 3;
@@ -37,11 +35,7 @@ pub(super) enum Msg {
         /// The order.
         order: OrderId,
         /// What is asked of it.
-        input: Input,
-        /// The request that asks it.
-        cause: RequestId,
-        /// Where the answer goes.
-        reply: Reply,
+        work: Work,
     },
     /// From the alarm: these orders are due, or a duplicate asks for a look.
     Wake {
@@ -153,7 +147,7 @@ impl Actor for Roster {
     async fn handle(&self, _: ActorRef<Msg>, msg: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
         match msg {
             Msg::Meet { alarm } => state.alarm = Some(alarm),
-            Msg::Ask { order, input, cause, reply } => state.ask(order, Work::Ask { input, cause, reply }),
+            Msg::Ask { order, work } => state.ask(order, work),
             Msg::Wake { orders } => state.wake(orders),
             Msg::Quiet { seat, sitting, handled } => state.quiet(seat, sitting, handled),
             // The asker may be gone.

@@ -18,7 +18,8 @@ struct Street {
 }
 
 fn client(socket: &Path) -> Client {
-    let client = Client::builder().unix_socket(socket).timeout(PATIENCE);
+    // One request on each connection: a kept one that the daemon closes is the client's to try again.
+    let client = Client::builder().unix_socket(socket).pool_max_idle_per_host(0).timeout(PATIENCE);
     client.redirect(reqwest::redirect::Policy::none()).build().unwrap()
 }
 

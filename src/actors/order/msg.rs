@@ -2,6 +2,7 @@
 
 use ractor::{ActorId, ActorRef};
 use tokio::sync::OwnedSemaphorePermit;
+use tracing::Span;
 
 use crate::actors::{AskError, Reply, alarm};
 use crate::domain::input::{Input, Report};
@@ -33,6 +34,8 @@ pub(in crate::actors) enum Work {
         input: Input,
         /// The request that asks it.
         cause: RequestId,
+        /// Its span. The message may wait, and be handed on by what another request has brought about.
+        span: Span,
         /// Where the answer goes.
         reply: Reply,
     },
@@ -44,6 +47,13 @@ pub(in crate::actors) enum Work {
 }
 
 impl Work {
+    /// What its log lines stand under; a root for what no request asks.
+    pub(in crate::actors) fn span(&self, cause: &RequestId) -> Span {
+        match self {
+            Self::Ask { span, .. } => tracing::error_span!(parent: span, "order", request_id = %cause),
+            Self::Wake { .. } => tracing::error_span!(parent: None, "order", request_id = %cause),
+        }
+    }
     /// Answers without doing it.
     pub(in crate::actors) fn refuse(self, why: AskError) {
         match self {
