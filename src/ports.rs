@@ -1,6 +1,8 @@
 //! The two boundaries to the network, the clock, and what may be replaced while the daemon runs. Everything else in the
 //! program is concrete.
 
+mod trail;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -9,6 +11,7 @@ use crate::domain::input::Verdict;
 use crate::domain::payment::Link;
 use crate::domain::receipt::Receipt;
 use crate::domain::values::{Buyer, Lang, Money, OrderId, Timestamp, TransactionId};
+pub use trail::{REQUEST_ID, RequestId};
 
 /// A future of a port: boxed, so that ports can stand behind `Arc<dyn …>`.
 pub type PortFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

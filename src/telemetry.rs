@@ -2,6 +2,7 @@
 
 #[cfg(feature = "otlp")]
 mod otlp;
+pub mod process;
 
 use std::io::IsTerminal;
 use std::sync::OnceLock;
@@ -76,7 +77,11 @@ pub const METRICS: &[(Kind, &str, &str)] = &[
     (Kind::Counter, "auditshield_inits_total", "Payment pages asked for, by outcome."),
     (Kind::Gauge, "auditshield_breaker_open", "1 while CinetPay is taken to be down."),
     (Kind::Counter, "auditshield_mails_total", "Mails by outcome."),
-    (Kind::Counter, "auditshield_mails_held_total", "Times a mail had to wait because of the hourly limit."),
+    (
+        Kind::Counter,
+        "auditshield_mails_held_total",
+        "Times a mail had to wait because of the hourly limit, by mail: delivery or reminder.",
+    ),
     (Kind::Counter, "auditshield_mails_fallback_total", "Mails handed to the second server."),
     (Kind::Counter, "auditshield_downloads_total", "Downloads started or refused, by outcome."),
     (Kind::Gauge, "auditshield_http_connections", "Connections open, by listener."),
@@ -114,6 +119,7 @@ const FROM_ZERO: &[(&str, &str, &[&str])] = &[
     ("auditshield_paid_total", "heard", &["notification", "polling"]),
     ("auditshield_journal_commits_total", "outcome", &["ok", "no_room", "io", "fatal"]),
     ("auditshield_mails_total", "outcome", &["accepted", "refused", "unavailable"]),
+    ("auditshield_mails_held_total", "mail", &["delivery", "reminder"]),
     (
         "auditshield_webhooks_total",
         "outcome",
@@ -195,6 +201,7 @@ pub fn metrics() -> Result<PrometheusHandle, BuildError> {
     if let Some(handle) = HANDLE.get() {
         return Ok(handle.clone());
     }
+    process::begin();
     let mut builder = PrometheusBuilder::new();
     for (kind, name, _) in METRICS {
         let buckets: &[f64] = match kind {
@@ -222,7 +229,6 @@ fn describe() {
     metrics::counter!("auditshield_asks_refused_total").increment(0);
     metrics::counter!("auditshield_invariant_violations_total").increment(0);
     metrics::counter!("auditshield_watchdog_missed_total").increment(0);
-    metrics::counter!("auditshield_mails_held_total").increment(0);
     metrics::counter!("auditshield_mails_fallback_total").increment(0);
     metrics::gauge!("auditshield_paid_unheard").set(0.0);
     metrics::gauge!("auditshield_orders_benched").set(0.0);

@@ -7,7 +7,7 @@
 // it had come by itself. No secret stands here: the signature is the daemon's to judge.
 //
 // Needs PHP 8.1 or later (fsync). Both places can be set in .htaccess with SetEnv:
-//   AUDITSHIELD_UPSTREAM  where the daemon listens
+//   AUDITSHIELD_UPSTREAM  where the daemon listens: http://127.0.0.1:8000/payment/callback/, or unix:/home/you/auditshield/public.sock
 //   AUDITSHIELD_SPOOL     the spool folder, outside the web root; the same as AUDITSHIELD_SPOOL__FOLDER of the daemon
 declare(strict_types=1);
 
@@ -56,6 +56,24 @@ function forward(string $upstream, string $body, string $token): ?array
     if ($token !== '') {
         $headers[] = 'x-token: ' . $token;
     }
+    $id = $_SERVER['HTTP_X_REQUEST_ID'] ?? '';
+    if (preg_match('~^[A-Za-z0-9._-]{1,64}$~D', $id)) {
+        $headers[] = 'X-Request-Id: ' . $id;
+    }
+    [$first, $text] = str_starts_with($upstream, 'unix:')
+        ? over_socket(substr($upstream, strlen('unix:')), $headers, $body)
+        : over_http($upstream, $headers, $body);
+    if (!preg_match('~^HTTP/\S+ (\d{3})~', $first, $found)) {
+        return null;
+    }
+    $status = (int) $found[1];
+    // 5xx and 429 are "not now": a later reading of the spool is as good as a repeat by CinetPay.
+    return $status >= 500 || $status === 429 ? null : [$status, $text];
+}
+
+/** The answer's first line and its body; two empty texts where there is none. */
+function over_http(string $upstream, array $headers, string $body): array
+{
     $context = stream_context_create(['http' => [
         'method' => 'POST',
         'header' => $headers,
@@ -65,13 +83,34 @@ function forward(string $upstream, string $body, string $token): ?array
         'follow_location' => 0,
     ]]);
     $text = @file_get_contents($upstream, false, $context, 0, BODY_BYTES_MAX);
-    $first = $http_response_header[0] ?? '';
-    if ($text === false || !preg_match('~^HTTP/\S+ (\d{3})~', $first, $found)) {
-        return null;
+    return $text === false ? ['', ''] : [$http_response_header[0] ?? '', $text];
+}
+
+/** The same over a unix socket, which PHP's http:// cannot reach. HTTP/1.0: the answer ends with the connection. */
+function over_socket(string $path, array $headers, string $body): array
+{
+    $line = @stream_socket_client('unix://' . $path, $code, $why, UPSTREAM_SECONDS_MAX);
+    if ($line === false) {
+        return ['', ''];
     }
-    $status = (int) $found[1];
-    // 5xx and 429 are "not now": a later reading of the spool is as good as a repeat by CinetPay.
-    return $status >= 500 || $status === 429 ? null : [$status, $text];
+    stream_set_timeout($line, UPSTREAM_SECONDS_MAX);
+    $headers[] = 'Host: localhost';
+    $headers[] = 'Content-Length: ' . strlen($body);
+    $text = "POST /payment/callback/ HTTP/1.0\r\n" . implode("\r\n", $headers) . "\r\n\r\n" . $body;
+    $sent = 0;
+    while ($sent < strlen($text)) {
+        $more = @fwrite($line, substr($text, $sent));
+        if ($more === false || $more === 0) {
+            break;
+        }
+        $sent += $more;
+    }
+    // Whatever became of the sending, an answer counts: it was heard.
+    $answer = (string) stream_get_contents($line, BODY_BYTES_MAX);
+    $cut = stream_get_meta_data($line)['timed_out'];
+    fclose($line);
+    [$head, $rest] = explode("\r\n\r\n", $answer, 2) + ['', null];
+    return $cut || $rest === null ? ['', ''] : [strtok($head, "\r\n"), $rest];
 }
 
 /** Durable once this returns true: the file synced, then its name. */

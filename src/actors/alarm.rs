@@ -8,6 +8,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use super::{Shared, roster};
 use crate::domain::payment::{Step, next_step};
 use crate::domain::values::{OrderId, Timestamp};
+use crate::ports::RequestId;
 
 /// Due orders read at one look.
 const DUE_MAX: usize = 1024;
@@ -29,7 +30,17 @@ pub(super) enum Msg {
         order: OrderId,
         /// To when.
         at: Timestamp,
+        /// The duplicate's request.
+        cause: RequestId,
     },
+}
+
+/// An order to wake.
+pub(super) struct Call {
+    /// The order.
+    pub(super) order: OrderId,
+    /// The request whose duplicate asks for a look at CinetPay; none: it is due.
+    pub(super) look: Option<RequestId>,
 }
 
 /// The alarm's memory.
@@ -37,7 +48,7 @@ pub(super) struct State {
     shared: Arc<Shared>,
     roster: ActorRef<roster::Msg>,
     /// Looks that duplicates asked for. Ordered, so that a replay of the simulation grants the same ones.
-    looks: BTreeMap<OrderId, Timestamp>,
+    looks: BTreeMap<OrderId, (Timestamp, RequestId)>,
     /// What the orders owed that were due at the last look and could not all be woken.
     owed: HashMap<(Timestamp, OrderId), Kind>,
 }
@@ -59,9 +70,9 @@ impl Actor for Alarm {
     async fn handle(&self, _: ActorRef<Msg>, msg: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
         match msg {
             Msg::Tick => state.tick().await,
-            Msg::Look { order, at } => {
+            Msg::Look { order, at, cause } => {
                 if state.looks.len() < LOOKS_MAX {
-                    state.looks.entry(order).or_insert(at);
+                    state.looks.entry(order).or_insert((at, cause));
                 }
             }
         }
@@ -121,17 +132,17 @@ impl State {
                 },
             };
             if rooms.take(kind) {
-                orders.push((order, false));
+                orders.push(Call { order, look: None });
             } else {
                 self.owed.insert((at, order), kind);
             }
         }
         let verify = &mut rooms.verify;
-        self.looks.retain(|order, at| {
+        self.looks.retain(|order, (at, cause)| {
             let ripe = *at <= now && *verify > 0;
             if ripe {
                 *verify -= 1;
-                orders.push((*order, true));
+                orders.push(Call { order: *order, look: Some(cause.clone()) });
             }
             !ripe
         });

@@ -2,21 +2,19 @@
 
 use std::sync::Arc;
 
-use tracing::Instrument;
-
 use super::Shared;
 use super::errand::Errand;
 use crate::domain::input::{Reminding, Report};
 use crate::domain::payment::{LinkState, Payment, Sale};
 use crate::domain::receipt::Receipt;
 use crate::domain::reminder::Reminder;
-use crate::ports::{Letter, Occasion, Posted};
+use crate::ports::{Letter, Occasion, Posted, RequestId};
 
 /// Sends the mail of `sale`.
-pub(super) fn deliver(shared: Arc<Shared>, payment: &Payment, sale: &Sale) -> Errand {
+pub(super) fn deliver(shared: Arc<Shared>, payment: &Payment, sale: &Sale, cause: &RequestId) -> Errand {
     let letter = letter(&shared, payment, sale, Occasion::Delivery);
     let link = sale.link.number;
-    let span = tracing::debug_span!("deliver", order = %payment.id);
+    let span = tracing::error_span!("deliver", request_id = %cause, order = %payment.id);
     let time = shared.parts.settings.errand_time;
     let work = async move {
         match shared.parts.mailer.send(letter).await {
@@ -26,11 +24,11 @@ pub(super) fn deliver(shared: Arc<Shared>, payment: &Payment, sale: &Sale) -> Er
         }
     };
     let lost = Report::MailUnavailable { link, reason: "LOST".to_owned() };
-    Errand { work: Box::pin(work.instrument(span)), lost, time }
+    Errand::new((cause, span), work, lost, time)
 }
 
 /// Reminds the buyer of the link of `sale`, if there is still time.
-pub(super) fn remind(shared: Arc<Shared>, payment: &Payment, sale: &Sale) -> Errand {
+pub(super) fn remind(shared: Arc<Shared>, payment: &Payment, sale: &Sale, cause: &RequestId) -> Errand {
     let link = sale.link.number;
     let time = shared.parts.settings.errand_time;
     let alive = sale.link.state(shared.parts.clock.now()) == LinkState::Live;
@@ -52,7 +50,8 @@ pub(super) fn remind(shared: Arc<Shared>, payment: &Payment, sale: &Sale) -> Err
         Report::Reminder { link, outcome }
     };
     let lost = Report::Reminder { link, outcome: Reminding::Unavailable { reason: "LOST".to_owned() } };
-    Errand { work: Box::pin(work), lost, time }
+    let span = tracing::error_span!("remind", request_id = %cause, order = %payment.id);
+    Errand::new((cause, span), work, lost, time)
 }
 
 fn letter(shared: &Shared, payment: &Payment, sale: &Sale, occasion: Occasion) -> Letter {

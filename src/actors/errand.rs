@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tracing::{Instrument, Span};
 
 use crate::domain::input::Report;
-use crate::ports::PortFuture;
+use crate::ports::{PortFuture, RequestId};
 
 /// What an errand does, and what to report if it never ends well.
 pub(super) struct Errand {
@@ -16,6 +17,18 @@ pub(super) struct Errand {
     pub(super) lost: Report,
     /// How long it may take.
     pub(super) time: Duration,
+}
+
+impl Errand {
+    /// `work` under `span`, as what follows from the request that `span` names.
+    pub(super) fn new(
+        (cause, span): (&RequestId, Span),
+        work: impl Future<Output = Report> + Send + 'static,
+        lost: Report,
+        time: Duration,
+    ) -> Self {
+        Self { work: Box::pin(cause.clone().scope(work).instrument(span)), lost, time }
+    }
 }
 
 /// The actor that runs an [`Errand`].

@@ -10,6 +10,7 @@
 //! The world outside holds an [`Orders`] handle and never an actor.
 
 mod alarm;
+mod causes;
 mod courier;
 mod errand;
 mod log;
@@ -33,7 +34,7 @@ use crate::domain::payment::Payment;
 use crate::domain::schedule::Policy;
 use crate::domain::values::OrderId;
 use crate::ledger::Ledger;
-use crate::ports::{Clock, Current, Mailer, Provider};
+use crate::ports::{Clock, Current, Mailer, Provider, RequestId};
 
 use recent::Recent;
 pub use witness::{Moment, Witness};
@@ -118,6 +119,8 @@ struct Shared {
     remind: Arc<Semaphore>,
     /// Orders paid in a row of which no notification told.
     silence: silence::Silence,
+    /// Requests whose errands wait for a permit.
+    causes: causes::Causes,
 }
 
 impl Shared {
@@ -129,6 +132,7 @@ impl Shared {
             deliver: Arc::new(Semaphore::new(settings.deliver_max)),
             remind: Arc::new(Semaphore::new(REMINDERS_MAX)),
             silence: silence::Silence::default(),
+            causes: causes::Causes::default(),
             parts,
         })
     }
@@ -261,7 +265,10 @@ impl Orders {
         };
         let (port, answer) = oneshot::channel();
         let reply = Reply { port, _permit: permit };
-        self.roster.cast(roster::Msg::Ask { order, input, reply }).map_err(|_| AskError::Gone)?;
+        let cause = RequestId::current().unwrap_or_else(RequestId::made);
+        let span = tracing::Span::current();
+        let work = order::Work::Ask { input, cause, span, reply };
+        self.roster.cast(roster::Msg::Ask { order, work }).map_err(|_| AskError::Gone)?;
         match tokio::time::timeout(self.patience, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(AskError::Gone),

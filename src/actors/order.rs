@@ -1,9 +1,12 @@
 //! The actor that acts for one order at a time: load → decide → commit → answer → advance.
 
+mod msg;
+
 use std::sync::Arc;
 
-use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::OwnedSemaphorePermit;
+use tracing::Instrument;
 
 use super::errand::{Errand, Runner};
 use super::{AskError, Moment, Receipt, Reply, Shared, alarm, courier, log, roster, verifier};
@@ -12,52 +15,12 @@ use crate::domain::input::{Input, Report};
 use crate::domain::payment::{Payment, Status, Step, duplicate_look, next_step};
 use crate::domain::values::OrderId;
 use crate::ledger::{CommitError, Standing};
+use crate::ports::RequestId;
+pub(super) use msg::{Msg, Work};
+use msg::{Running, Wanted};
 
 /// The actor.
 pub(super) struct Order;
-
-/// What an order actor is told. Only the roster speaks to it.
-pub(super) enum Msg {
-    /// Act for this order from now on.
-    Sit {
-        /// The order.
-        order: OrderId,
-        /// The number of this sitting.
-        sitting: u64,
-        /// Where looks go.
-        alarm: Option<ActorRef<alarm::Msg>>,
-        /// The first message for it.
-        first: Work,
-    },
-    /// One more message for it.
-    Work(Work),
-}
-
-/// A message for an order.
-pub(super) enum Work {
-    /// From outside.
-    Ask {
-        /// What is asked.
-        input: Input,
-        /// Where the answer goes.
-        reply: Reply,
-    },
-    /// It is due, or a duplicate asks for a look.
-    Wake {
-        /// Look at CinetPay even if nothing is owed yet.
-        look: bool,
-    },
-}
-
-/// The errand under way.
-struct Running {
-    /// Its actor.
-    actor: ActorId,
-    /// What it reports if it dies.
-    lost: Report,
-    /// Given back when it ends.
-    _permit: OwnedSemaphorePermit,
-}
 
 /// The actor's memory.
 pub(super) struct State {
@@ -83,17 +46,12 @@ pub(super) struct State {
     /// No permit was free to open the page that a buyer waits for.
     crowded: bool,
     errand: Option<Running>,
+    /// The request that the work at hand follows from; none before the first.
+    cause: Option<RequestId>,
+    /// Something is owed now, and no permit was free for it.
+    held: bool,
     /// Callers that wait for the errand.
     waiters: Vec<(Wanted, Reply)>,
-}
-
-/// What a waiting caller waits for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Wanted {
-    /// The address of a payment page.
-    Page,
-    /// That the errand is back, however it went.
-    Word,
 }
 
 impl Actor for Order {
@@ -120,6 +78,8 @@ impl Actor for Order {
             open: false,
             crowded: false,
             errand: None,
+            cause: None,
+            held: false,
             waiters: Vec::new(),
         })
     }
@@ -138,12 +98,17 @@ impl Actor for Order {
             Msg::Work(work) => work,
         };
         state.handled += 1;
-        match work {
-            Work::Ask { input, reply } => state.ask(input, reply).await?,
-            Work::Wake { look } => state.look |= look,
-        }
-        state.advance(&myself).await;
-        Ok(())
+        let cause = state.follow(&work);
+        let span = work.span(&cause);
+        let done = async {
+            match work {
+                Work::Ask { input, reply, .. } => state.ask(input, reply).await?,
+                Work::Wake { look } => state.look |= look.is_some(),
+            }
+            state.advance(&myself).await;
+            Ok(())
+        };
+        done.instrument(span).await
     }
 
     async fn handle_supervisor_evt(
@@ -164,8 +129,14 @@ impl Actor for Order {
         if state.errand.as_ref().is_some_and(|errand| errand.actor == cell.get_id())
             && let Some(errand) = state.errand.take()
         {
-            state.report(report.unwrap_or(errand.lost)).await?;
-            state.advance(&myself).await;
+            let span = tracing::error_span!(parent: None, "order", request_id = %errand.cause);
+            state.cause = Some(errand.cause);
+            let done = async {
+                state.report(report.unwrap_or(errand.lost)).await?;
+                state.advance(&myself).await;
+                Ok(())
+            };
+            return done.instrument(span).await;
         }
         Ok(())
     }
@@ -195,6 +166,18 @@ impl State {
         (self.order, self.sitting, self.alarm) = (Some(order), sitting, alarm);
         (self.handled, self.fresh, self.look, self.open) = (0, false, false, false);
         Ok(())
+    }
+
+    /// The request that this work follows from, from now on. What is due by itself follows from the one whose errand
+    /// found no permit, if there is one that this process still knows, and else from none: it has an id of its own.
+    fn follow(&mut self, work: &Work) -> RequestId {
+        let kept = self.order.and_then(|order| self.shared.causes.take(order));
+        let cause = match work {
+            Work::Ask { cause, .. } | Work::Wake { look: Some(cause) } => cause.clone(),
+            Work::Wake { look: None } => kept.unwrap_or_else(RequestId::made),
+        };
+        self.cause = Some(cause.clone());
+        cause
     }
 
     async fn ask(&mut self, input: Input, reply: Reply) -> Result<(), ActorProcessingErr> {
@@ -258,7 +241,8 @@ impl State {
             && let Some(alarm) = &self.alarm
             && let Some(at) = duplicate_look(payment, self.shared.parts.clock.now())
         {
-            let _ = alarm.cast(alarm::Msg::Look { order: payment.id, at });
+            let cause = self.cause.clone().unwrap_or_else(RequestId::made);
+            let _ = alarm.cast(alarm::Msg::Look { order: payment.id, at, cause });
         }
     }
 
@@ -315,19 +299,23 @@ impl State {
     /// Does what is owed, if a permit is free, and says so when nothing is under way. It cannot fail: what is not
     /// started stays due.
     async fn advance(&mut self, myself: &ActorRef<Msg>) {
+        let cause = self.cause.clone().unwrap_or_else(RequestId::made);
         if self.errand.is_none()
             && let Some(payment) = self.payment().cloned()
-            && let Some((errand, permit)) = self.owed(&payment)
+            && let Some((errand, permit)) = self.owed(&payment, &cause)
         {
             let (runner, lost) = Runner::new(errand);
             match Actor::spawn_linked(None, runner, lost.clone(), myself.get_cell()).await {
                 Ok((actor, _)) => {
-                    self.errand = Some(Running { actor: actor.get_id(), lost, _permit: permit });
+                    self.errand = Some(Running { actor: actor.get_id(), lost, cause, _permit: permit });
                 }
                 Err(fault) => tracing::error!(order = self.named(), %fault, "an errand did not start"),
             }
         }
         if self.errand.is_none() {
+            if let (true, Some(order), Some(cause)) = (self.held, self.order, &self.cause) {
+                self.shared.causes.keep(order, cause);
+            }
             self.answer_waiters();
             let quiet = roster::Msg::Quiet { seat: self.seat, sitting: self.sitting, handled: self.handled };
             let _ = self.roster.cast(quiet);
@@ -335,7 +323,7 @@ impl State {
     }
 
     /// What to do now, with the permit for it.
-    fn owed(&mut self, payment: &Arc<Payment>) -> Option<(Errand, OwnedSemaphorePermit)> {
+    fn owed(&mut self, payment: &Arc<Payment>, cause: &RequestId) -> Option<(Errand, OwnedSemaphorePermit)> {
         let shared = &self.shared;
         let undecided = !matches!(payment.status, Status::Paid(_) | Status::Refunded(_));
         let look = std::mem::take(&mut self.look);
@@ -348,30 +336,34 @@ impl State {
             Step::Wait(_) | Step::Rest if look && undecided => Step::Check(payment.attempt),
             owed => owed,
         };
-        match step {
+        // Until a permit is found: each arm that has none leaves here.
+        self.held = !matches!(step, Step::Wait(_) | Step::Rest);
+        let started = match step {
             Step::Open(_) => {
                 let permit = Arc::clone(&shared.open).try_acquire_owned();
                 self.crowded = permit.is_err();
                 let permit = permit.ok()?;
                 let ask_first = !std::mem::take(&mut self.fresh);
-                Some((verifier::open(Arc::clone(shared), Arc::clone(payment), ask_first), permit))
+                Some((verifier::open(Arc::clone(shared), Arc::clone(payment), ask_first, cause), permit))
             }
             Step::Check(_) => {
                 let permit = Arc::clone(&shared.verify).try_acquire_owned().ok()?;
-                Some((verifier::check(Arc::clone(shared), Arc::clone(payment)), permit))
+                Some((verifier::check(Arc::clone(shared), Arc::clone(payment), cause), permit))
             }
             Step::Deliver => {
                 let sale = payment.sale()?;
                 let permit = shared.mail_permit(&shared.deliver, true)?;
-                Some((courier::deliver(Arc::clone(shared), payment, sale), permit))
+                Some((courier::deliver(Arc::clone(shared), payment, sale, cause), permit))
             }
             Step::Remind => {
                 let sale = payment.sale()?;
                 let permit = shared.mail_permit(&shared.remind, false)?;
-                Some((courier::remind(Arc::clone(shared), payment, sale), permit))
+                Some((courier::remind(Arc::clone(shared), payment, sale, cause), permit))
             }
             Step::Wait(_) | Step::Rest => None,
-        }
+        };
+        self.held &= started.is_none();
+        started
     }
 
     /// Whether a buyer who waits may be given a payment page that is not open yet.

@@ -10,8 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::order::{self, Work};
-use super::{AskError, Moment, Reply, Shared, alarm};
-use crate::domain::input::Input;
+use super::{AskError, Moment, Shared, alarm};
 use crate::domain::values::OrderId;
 
 /// Crashes of one order within [`STRIKE_SECONDS`] that put it on the bench.
@@ -36,14 +35,12 @@ pub(super) enum Msg {
         /// The order.
         order: OrderId,
         /// What is asked of it.
-        input: Input,
-        /// Where the answer goes.
-        reply: Reply,
+        work: Work,
     },
-    /// From the alarm: these orders are due, or (true) a duplicate asks for a look.
+    /// From the alarm: these orders are due, or a duplicate asks for a look.
     Wake {
         /// The orders.
-        orders: Vec<(OrderId, bool)>,
+        orders: Vec<alarm::Call>,
     },
     /// From a seat: nothing is under way here.
     Quiet {
@@ -150,7 +147,7 @@ impl Actor for Roster {
     async fn handle(&self, _: ActorRef<Msg>, msg: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
         match msg {
             Msg::Meet { alarm } => state.alarm = Some(alarm),
-            Msg::Ask { order, input, reply } => state.ask(order, input, reply),
+            Msg::Ask { order, work } => state.ask(order, work),
             Msg::Wake { orders } => state.wake(orders),
             Msg::Quiet { seat, sitting, handled } => state.quiet(seat, sitting, handled),
             // The asker may be gone.
@@ -193,11 +190,10 @@ impl State {
         Ok(actor)
     }
 
-    fn ask(&mut self, order: OrderId, input: Input, reply: Reply) {
+    fn ask(&mut self, order: OrderId, work: Work) {
         if self.benched(order) {
-            return reply.send(Err(AskError::Gone));
+            return work.refuse(AskError::Gone);
         }
-        let work = Work::Ask { input, reply };
         if let Some(waiting) = self.waiting.get_mut(&order) {
             return waiting.push(work);
         }
@@ -208,13 +204,13 @@ impl State {
     }
 
     /// An order that is seated moves by itself, so only a duplicate's look is worth a message to it.
-    fn wake(&mut self, orders: Vec<(OrderId, bool)>) {
+    fn wake(&mut self, orders: Vec<alarm::Call>) {
         if self.draining.is_some() {
             return;
         }
-        for (order, look) in orders {
+        for alarm::Call { order, look } in orders {
             let seated = self.seat_of.get(&order).is_some_and(|seat| self.seats[*seat].taken);
-            if self.benched(order) || (seated && !look) || self.waiting.contains_key(&order) {
+            if self.benched(order) || (seated && look.is_none()) || self.waiting.contains_key(&order) {
                 continue;
             }
             // Without a free seat the alarm comes again.

@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use tracing::Instrument;
-
 use super::Shared;
 use super::errand::Errand;
 use crate::domain::input::{Report, Verdict};
 use crate::domain::payment::Payment;
 use crate::domain::values::{Attempt, TransactionId};
-use crate::ports::{OpenRequest, Opened};
+use crate::ports::{OpenRequest, Opened, RequestId};
 
 /// What CinetPay may say of a transaction that it does not know (no capture exists), and of credentials that it does not
 /// take. A page under another number does no harm then, and with wrong credentials it is refused.
@@ -19,7 +17,7 @@ const CANNOT_TELL: [&str; 3] = ["609", "613", "624"];
 const OTHERS_SHARE: u32 = 16;
 
 /// Asks about every attempt up to the newest.
-pub(super) fn check(shared: Arc<Shared>, payment: Arc<Payment>) -> Errand {
+pub(super) fn check(shared: Arc<Shared>, payment: Arc<Payment>, cause: &RequestId) -> Errand {
     let (order, newest, time) = (payment.id, payment.attempt, shared.parts.settings.errand_time);
     let (notices, price) = (payment.notices.len(), payment.price);
     let work = async move {
@@ -43,11 +41,9 @@ pub(super) fn check(shared: Arc<Shared>, payment: Arc<Payment>) -> Errand {
         }
         Report::Checked { answers, notices }
     };
-    Errand {
-        work: Box::pin(work.instrument(tracing::debug_span!("check", %order))),
-        lost: Report::Checked { answers: vec![(newest, unheard())], notices },
-        time,
-    }
+    let span = tracing::error_span!("check", request_id = %cause, %order);
+    let lost = Report::Checked { answers: vec![(newest, unheard())], notices };
+    Errand::new((cause, span), work, lost, time)
 }
 
 fn unheard() -> Verdict {
@@ -56,9 +52,9 @@ fn unheard() -> Verdict {
 
 /// Opens a payment page. `ask_first` where an earlier asking may have opened it unheard: its answer was not read, or a
 /// crash fell in between. A transaction that CinetPay may know is never opened again under the same number.
-pub(super) fn open(shared: Arc<Shared>, payment: Arc<Payment>, ask_first: bool) -> Errand {
+pub(super) fn open(shared: Arc<Shared>, payment: Arc<Payment>, ask_first: bool, cause: &RequestId) -> Errand {
     let (newest, time) = (payment.attempt, shared.parts.settings.errand_time);
-    let span = tracing::debug_span!("open", order = %payment.id);
+    let span = tracing::error_span!("open", request_id = %cause, order = %payment.id);
     let work = async move {
         if !ask_first {
             return open_now(&shared, &payment, newest).await;
@@ -82,7 +78,7 @@ pub(super) fn open(shared: Arc<Shared>, payment: Arc<Payment>, ask_first: bool) 
         }
     };
     let lost = Report::NotOpened { attempt: newest, reason: "LOST".to_owned(), ambiguous: true };
-    Errand { work: Box::pin(work.instrument(span)), lost, time }
+    Errand::new((cause, span), work, lost, time)
 }
 
 async fn open_now(shared: &Shared, payment: &Payment, attempt: Attempt) -> Report {

@@ -62,14 +62,20 @@ impl AdminApi {
     pub fn new(admin: &Admin) -> Result<Self, ApiError> {
         // An already installed provider serves just as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let base = format!("http://{}", admin.reachable());
-        let http = Client::builder()
+        let base = admin.listen.origin();
+        let mut http = Client::builder();
+        if let Some(socket) = admin.listen.socket() {
+            http = http.unix_socket(socket);
+        }
+        let http = http
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(TIMEOUT)
             .build()
             .map_err(|_| ApiError::Unreachable(base.clone()))?;
-        Ok(Self { http, base, token: admin.token.clone() })
+        // The newest, where one is being rotated out. There always is one.
+        let token = admin.tokens.first().cloned().unwrap_or_else(|| Secret::new(""));
+        Ok(Self { http, base, token })
     }
 
     /// One page of orders, newest first: those that the filters, by their names in the query, let through.

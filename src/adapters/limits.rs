@@ -2,7 +2,7 @@
 //!
 //! Why the limits should be loose: behind carrier-grade NAT a whole city may share one address.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -140,9 +140,17 @@ fn canonical(ip: IpAddr) -> IpAddr {
 /// the client itself (a proxy usually rewrites only one), so neither is believed.
 pub fn client_ip(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let peer = canonical(peer);
-    if !is_trusted(peer, trusted) {
-        return peer;
-    }
+    if is_trusted(peer, trusted) { reported_by(peer, headers, trusted) } else { peer }
+}
+
+/// The same for a connection over a unix socket, which has no address: whoever the socket's mode lets in is a proxy of
+/// ours, and what no header tells of is this machine's own.
+pub fn client_behind_socket(headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    reported_by(Ipv4Addr::LOCALHOST.into(), headers, trusted)
+}
+
+/// What `peer`, whom we believe, says of the client.
+fn reported_by(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let standard = walk(peer, lines(headers, "forwarded").flat_map(forwarded_hops), trusted);
     let common = walk(peer, lines(headers, "x-forwarded-for").flat_map(listed_hops), trusted);
     match (standard, common) {

@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime};
 use reqwest::header::{CONTENT_TYPE, DATE};
 use url::Url;
 
+use crate::config::Listen;
+
 /// For one request and its answer, in seconds.
 const ANSWER_SECONDS_MAX: u64 = 15;
 /// What is read of an answer, in bytes.
@@ -39,6 +41,22 @@ impl Outside {
             .no_proxy()
             .timeout(Duration::from_secs(ANSWER_SECONDS_MAX))
             .user_agent(concat!("auditshield-doctor/", env!("CARGO_PKG_VERSION")))
+            .build();
+        client.map(Self).map_err(|why| why.to_string())
+    }
+
+    /// Asks a daemon on this machine, whatever the address says.
+    ///
+    /// # Errors
+    /// No TLS on this machine: the client is the same.
+    pub fn inside(listen: &Listen) -> Result<Self, String> {
+        let Some(socket) = listen.socket() else { return Self::new(None) };
+        // Another part of the program may have installed it: the same one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder()
+            .unix_socket(socket)
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(Duration::from_secs(ANSWER_SECONDS_MAX))
             .build();
         client.map(Self).map_err(|why| why.to_string())
     }

@@ -7,11 +7,13 @@ use std::io;
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
 use std::path::Path;
 use std::time::Duration;
 
 use listenfd::ListenFd;
+
+use crate::config::Listen;
 
 /// The watchdog is fed this many times in each of its periods.
 const FEEDS_PER_PERIOD: u32 = 3;
@@ -81,15 +83,26 @@ impl Supervisor {
 pub struct Inherited {
     /// `public`, `admin`, or whatever the unit says; empty if it says nothing.
     pub name: String,
+    /// Where it listens.
+    pub place: Listen,
     /// The socket.
-    pub listener: TcpListener,
+    pub listener: Handed,
+}
+
+/// A socket of one of the two families.
+#[derive(Debug)]
+pub enum Handed {
+    /// `ListenStream=127.0.0.1:8000`
+    Tcp(TcpListener),
+    /// `ListenStream=/run/auditshield/public.sock`
+    Unix(UnixListener),
 }
 
 /// The sockets handed over by the service manager (`LISTEN_FDS`, `LISTEN_PID`, `LISTEN_FDNAMES`). Call it once: a second
 /// call would take the same descriptors again.
 ///
 /// # Errors
-/// One of them is no listening TCP socket.
+/// One of them is no stream socket, or a unix socket without a path.
 pub fn inherited(get: impl Fn(&str) -> Option<String>) -> io::Result<Vec<Inherited>> {
     let mut given = ListenFd::from_env();
     let names = get("LISTEN_FDNAMES").unwrap_or_default();
@@ -97,9 +110,17 @@ pub fn inherited(get: impl Fn(&str) -> Option<String>) -> io::Result<Vec<Inherit
     let mut sockets = Vec::new();
     for index in 0..given.len() {
         let name = names.next().unwrap_or_default().to_owned();
-        if let Some(listener) = given.take_tcp_listener(index)? {
+        // A socket of another family is left where it is.
+        if let Ok(Some(listener)) = given.take_unix_listener(index) {
             listener.set_nonblocking(true)?;
-            sockets.push(Inherited { name, listener });
+            let path = listener.local_addr()?.as_pathname().map(Path::to_owned);
+            let path =
+                path.ok_or_else(|| io::Error::other("a unix socket without a path was handed over"))?;
+            sockets.push(Inherited { name, place: Listen::Unix(path), listener: Handed::Unix(listener) });
+        } else if let Some(listener) = given.take_tcp_listener(index)? {
+            listener.set_nonblocking(true)?;
+            let place = Listen::Tcp(listener.local_addr()?);
+            sockets.push(Inherited { name, place, listener: Handed::Tcp(listener) });
         }
     }
     Ok(sockets)

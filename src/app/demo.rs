@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tokio::net::TcpListener;
 
-use super::{Daemon, Error, Listeners, Metrics, demo_once, shutdown_signal};
+use super::{Bound, Daemon, Error, Listeners, Metrics, demo_once, shutdown_signal};
 use crate::config::{self, Given};
 use crate::simulator::{self, Simulator, mailbox};
 
@@ -71,7 +71,8 @@ const ADMIN_TOKEN: &str = "demo-admin-token-0123456789abcdef";
 
 async fn raise(folder: &Path, options: &DemoOptions, metrics: Metrics) -> Result<Stage, Error> {
     let local = |port: u16| TcpListener::bind(("127.0.0.1", port));
-    let listeners = Listeners { public: local(options.port.unwrap_or(0)).await?, admin: local(0).await? };
+    let public = Bound::tcp(local(options.port.unwrap_or(0)).await?)?;
+    let listeners = Listeners { public, admin: Bound::tcp(local(0).await?)? };
     let mailbox = mailbox::Mailbox::start(local(0).await?, mailbox::Settings::default())?;
     let cinetpay = simulator::Options { mailbox: Some(mailbox.clone()), ..simulator::Options::default() };
     let (api_key, site_id, secret) =
@@ -83,7 +84,7 @@ async fn raise(folder: &Path, options: &DemoOptions, metrics: Metrics) -> Result
     std::fs::write(folder.join("files/audit-kit.md"), KIT)?;
     std::fs::write(folder.join("files/audit-kit-apercu.md"), PREVIEW)?;
     std::fs::write(folder.join("files/audit-kit.jpg"), PICTURE)?;
-    let (public, admin) = (listeners.public.local_addr()?, listeners.admin.local_addr()?);
+    let (public, admin) = (listeners.public.place.clone(), listeners.admin.place.clone());
     let own = [
         ("CINETPAY_ENV", "sandbox".to_owned()),
         ("CINETPAY_API_URL", simulator.base_url().to_owned()),

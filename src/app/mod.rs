@@ -9,7 +9,6 @@ mod spool;
 mod watchdog;
 mod wiring;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,13 +21,13 @@ use tokio_util::task::TaskTracker;
 
 use crate::actors::{Orders, Running};
 use crate::adapters::systemd::{self, Inherited, Supervisor};
-use crate::config::{Config, Given, Store};
+use crate::config::{Config, Given, Listen, Store};
 use crate::http;
 use crate::ledger::{Ledger, OpenError, OpenOptions};
 use crate::ports::Clock;
 
 pub use demo::{DemoOptions, demo};
-pub use sockets::Listeners;
+pub use sockets::{Bound, Listeners};
 
 /// How long seats may take to become quiet once the daemon stops, in seconds.
 const QUIET_SECONDS_MAX: u64 = 20;
@@ -43,14 +42,14 @@ pub enum Error {
     Ledger(#[from] OpenError),
     /// An address cannot be listened on.
     #[error("L'adresse {0} ne peut pas être écoutée: {1} / cannot listen on {0}: {1}")]
-    Listen(SocketAddr, std::io::Error),
+    Listen(Listen, std::io::Error),
     /// A socket was handed over that is neither listener.
     #[error(
         "La socket {0} transmise par systemd n'est ni « public » ni « admin » : corrigez FileDescriptorName= ou \
          ListenStream= dans l'unité .socket / the socket {0} handed over by systemd is neither `public` nor `admin`: \
          correct FileDescriptorName= or ListenStream= in the socket unit"
     )]
-    Stray(SocketAddr),
+    Stray(Listen),
     /// An adapter refuses its settings.
     #[error("{0}")]
     Adapter(String),
@@ -85,9 +84,9 @@ pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
 /// A running daemon.
 pub struct Daemon {
     /// Where the shop listens.
-    pub public: SocketAddr,
+    pub public: Listen,
     /// Where the admin listens.
-    pub admin: SocketAddr,
+    pub admin: Listen,
     orders: Orders,
     ledger: Ledger,
     running: Running,
@@ -96,6 +95,8 @@ pub struct Daemon {
     reloader: Option<reload::Reloader>,
     stop: CancellationToken,
     tasks: TaskTracker,
+    /// Sockets in the file system: removed once nobody listens at them any more.
+    _own: [Option<sockets::Own>; 2],
 }
 
 impl Daemon {
@@ -113,7 +114,8 @@ impl Daemon {
     ) -> Result<Self, Error> {
         let Store::Sled(folder) = &config.store;
         let ledger = open(folder)?;
-        let (public, admin) = (listeners.public.local_addr()?, listeners.admin.local_addr()?);
+        let Listeners { public: Bound { listener: shop, place: public, own }, admin: office } = listeners;
+        let (admin, own) = (office.place, [own, office.own]);
         let links = wiring::links(&config);
         let live = wiring::Live::new(&config, &links)?;
         let parts = wiring::parts(&config, ledger.clone(), clock.clone(), &live)?;
@@ -137,14 +139,9 @@ impl Daemon {
             connections_max: config.server.connections_max,
             ..http::serve::Manner::of(name)
         };
+        tasks.spawn(http::serve::serve(shop, http::public_routes(&deps), manner("public"), stop.clone()));
         tasks.spawn(http::serve::serve(
-            listeners.public,
-            http::public_routes(&deps),
-            manner("public"),
-            stop.clone(),
-        ));
-        tasks.spawn(http::serve::serve(
-            listeners.admin,
+            office.listener,
             http::admin_routes(&deps),
             manner("admin"),
             stop.clone(),
@@ -159,7 +156,7 @@ impl Daemon {
         tasks.close();
         tracing::info!(%public, %admin, store = %folder.display(), "listening");
         let reloader = Some(reload::Reloader::new(live, links, config));
-        Ok(Self { public, admin, orders, ledger, running, readiness, reloader, stop, tasks })
+        Ok(Self { public, admin, orders, ledger, running, readiness, reloader, stop, tasks, _own: own })
     }
 
     /// Does what the service manager may ask of a daemon that stands: reloads at `hangup` from `given`, signs of life. Tells
@@ -239,7 +236,7 @@ pub fn inherited(given: &Given) -> Result<Vec<Inherited>, Error> {
 /// Counts from here on, and renders what was counted.
 fn recorder() -> Result<Metrics, Error> {
     let handle = crate::telemetry::metrics().map_err(|why| Error::Adapter(why.to_string()))?;
-    Ok(Arc::new(move || handle.render()))
+    Ok(Arc::new(move || handle.render() + &crate::telemetry::process::render()))
 }
 
 /// Completes at the first SIGTERM or SIGINT. Fails if the system does not let us listen for them.

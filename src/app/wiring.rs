@@ -12,7 +12,7 @@ use crate::adapters::cinetpay::client::{self, Client};
 use crate::adapters::cinetpay::signature::{Rejection, Verifier};
 use crate::adapters::cinetpay::trial;
 use crate::adapters::keyed_hash::KeyedHash;
-use crate::adapters::limits::{ClientLimiter, client_ip, is_trusted};
+use crate::adapters::limits::{ClientLimiter, client_behind_socket, client_ip, is_trusted};
 use crate::adapters::mailer::{self, Postman};
 use crate::adapters::proof_key::ProofKey;
 use crate::adapters::token::{DownloadClaim, Links, TokenError};
@@ -20,7 +20,7 @@ use crate::config::{self, Config};
 use crate::domain::catalog::Catalog;
 use crate::domain::values::{OrderId, TransactionId};
 use crate::http::{
-    self, AdminToken, BadToken, Deps, Gate, Gates, Heard, ProofSeal, Readiness, Seals, Unheard,
+    self, AdminToken, BadToken, Deps, Gate, Gates, Heard, Peer, ProofSeal, Readiness, Seals, Unheard,
 };
 use crate::ledger::Ledger;
 use crate::ports::{Clock, Current};
@@ -191,9 +191,15 @@ pub(super) fn deps(config: &Config, built: Built, live: &Live) -> Deps {
         gates: Gates {
             proxied: {
                 let proxies = proxies.clone();
-                Arc::new(move |peer| is_trusted(peer, &proxies))
+                Arc::new(move |peer| match peer {
+                    Peer::Address(peer) => is_trusted(peer, &proxies),
+                    Peer::Socket => true,
+                })
             },
-            client: Arc::new(move |headers, peer| client_ip(peer, headers, &proxies)),
+            client: Arc::new(move |headers, peer| match peer {
+                Peer::Address(peer) => client_ip(peer, headers, &proxies),
+                Peer::Socket => client_behind_socket(headers, &proxies),
+            }),
             buy: gate(&limiters.buy),
             unsigned: gate(&limiters.unsigned),
             status: gate(&limiters.status),
@@ -211,7 +217,7 @@ pub(super) fn deps(config: &Config, built: Built, live: &Live) -> Deps {
             files_root: config.catalog.path.with_file_name(FILES),
             policy: config.policy(),
         },
-        admin_token: AdminToken::new(config.admin.token.expose().to_owned()),
+        admin_token: AdminToken::new(config.admin.tokens.iter().map(|token| token.expose().to_owned())),
         readiness: built.readiness,
         metrics: built.metrics,
     }

@@ -38,7 +38,17 @@ pub(super) fn run(args: DevArgs) -> Result<(), Failure> {
     }
     let url = match args.public_url {
         Some(url) => url,
-        None => tunnel(&args.ngrok, config.server.listen.port())?,
+        None => {
+            let Some(address) = config.server.listen.address() else {
+                output::complain(
+                    &"AUDITSHIELD_SERVER__LISTEN: l'agent ngrok mène à un port, pas à une socket — écrivez 127.0.0.1:8000, ou \
+                      donnez --public-url / the ngrok agent leads to a port and not to a socket — write 127.0.0.1:8000, or \
+                      give --public-url",
+                );
+                return Err(Failure::Config);
+            };
+            tunnel(&args.ngrok, address.port())?
+        }
     };
     decide(&mut given, &url).map_err(|fault| {
         output::complain(&format_args!("--public-url: {fault}"));
@@ -83,10 +93,7 @@ fn declare(config: &Config) {
     output::say(format_args!("  URL de notification / notify URL   {}", config.cinetpay.notify_url));
     output::say(format_args!("  URL de retour / return URL         {}", config.cinetpay.return_url));
     output::say(format_args!("Boutique / shop                      {}", config.server.public_url));
-    output::say(format_args!(
-        "Administration                       http://{}/admin/",
-        config.admin.reachable()
-    ));
+    output::say(format_args!("Administration                       {}/admin/", config.admin.listen.origin()));
     output::say("L'adresse change à chaque lancement d'un agent gratuit : déclarez-la de nouveau.");
     output::say("A free agent's address changes with each of its starts: declare it again.");
 }

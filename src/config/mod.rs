@@ -6,6 +6,7 @@
 
 mod authority;
 mod catalog;
+mod listen;
 mod mail;
 mod merchant;
 mod problem;
@@ -19,7 +20,6 @@ mod sources;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -32,6 +32,7 @@ use crate::domain::merchant::Merchant;
 use crate::domain::schedule::Policy;
 
 pub use authority::Authorities;
+pub use listen::Listen;
 pub use mail::{Mail, Route, SmtpServer, Tls};
 pub use problem::{Problem, Problems};
 pub use rules::is_local;
@@ -82,8 +83,8 @@ pub struct Config {
 
 /// `[server]`
 pub struct Server {
-    /// Where to listen; port 0 takes a free one.
-    pub listen: SocketAddr,
+    /// Where to listen.
+    pub listen: Listen,
     /// How the world reaches it; its path ends with `/`.
     pub public_url: Url,
     /// Origins whose scripts may post to `/buy/`, as browsers spell them.
@@ -99,16 +100,9 @@ pub struct Server {
 /// `[admin]`
 pub struct Admin {
     /// Where to listen.
-    pub listen: SocketAddr,
-    /// The bearer token.
-    pub token: Secret,
-}
-
-impl Admin {
-    /// The address that this machine can call: 0.0.0.0 is for listening only.
-    pub fn reachable(&self) -> SocketAddr {
-        sections::reachable(self.listen)
-    }
+    pub listen: Listen,
+    /// The bearer token; of two, our own tools use the first, and both open.
+    pub tokens: Vec<Secret>,
 }
 
 /// Which CinetPay.

@@ -1,13 +1,13 @@
 //! Each section from its texts. A section that is wrong is `None`; why is in the reader.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use url::Url;
 
+use super::listen::{Listen, Misplaced};
 use super::reader::{Fault, Reader};
 use super::rules::{self, SECRET_BYTES_MIN, public_address, real_secret, web_address};
 use super::{
@@ -43,7 +43,9 @@ pub(super) fn config(reader: &Reader<'_>) -> Option<Config> {
             real_secret(reader, "secret_key", key.expose(), SECRET_BYTES_MIN);
         }
         if let Some(admin) = &admin {
-            real_secret(reader, "admin.token", admin.token.expose(), SECRET_BYTES_MIN);
+            for token in &admin.tokens {
+                real_secret(reader, "admin.token", token.expose(), SECRET_BYTES_MIN);
+            }
         }
     }
     let store = store(reader);
@@ -101,7 +103,7 @@ fn environment(reader: &Reader<'_>) -> Option<Environment> {
 }
 
 fn server(reader: &Reader<'_>, production: bool) -> Option<Server> {
-    let listen = reader.parsed("server.listen", address);
+    let listen = reader.parsed("server.listen", place);
     let public_url = if production {
         reader.required(
             "server.public_url",
@@ -111,7 +113,7 @@ fn server(reader: &Reader<'_>, production: bool) -> Option<Server> {
     } else if reader.text("server.public_url").is_some() {
         reader.parsed("server.public_url", base_address)
     } else {
-        listen.and_then(|listen| Url::parse(&format!("http://{}/", reachable(listen))).ok())
+        listen.as_ref().and_then(|listen| Url::parse(&format!("{}/", listen.origin())).ok())
     };
     if let (true, Some(url)) = (production, &public_url) {
         public_address(reader, "server.public_url", url);
@@ -132,12 +134,12 @@ fn server(reader: &Reader<'_>, production: bool) -> Option<Server> {
 
 /// `[admin]`
 pub(super) fn admin(reader: &Reader<'_>) -> Option<Admin> {
-    let listen = reader.parsed("admin.listen", address);
-    let token = reader.secret(
+    let listen = reader.parsed("admin.listen", place);
+    let tokens = reader.secrets(
         "admin.token",
         ("générez-le avec openssl rand -hex 24", "make one with openssl rand -hex 24"),
     );
-    Some(Admin { listen: listen?, token: token? })
+    Some(Admin { listen: listen?, tokens: Some(tokens).filter(|tokens| !tokens.is_empty())? })
 }
 
 fn cinetpay(reader: &Reader<'_>, env: Option<Environment>, public_url: Option<&Url>) -> Option<Cinetpay> {
@@ -318,13 +320,20 @@ fn channels(text: &str) -> Result<Channels, Fault> {
         })
 }
 
-fn address(text: &str) -> Result<SocketAddr, Fault> {
-    let spelled = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
-    spelled.as_deref().unwrap_or(text).parse().map_err(|_| {
-        (
-            format!("« {text} » n'est pas une adresse:port — écrivez 127.0.0.1:8000"),
-            "not an address:port — write 127.0.0.1:8000".to_owned(),
-        )
+fn place(text: &str) -> Result<Listen, Fault> {
+    Listen::parse(text).map_err(|why| match why {
+        Misplaced::Spelling => (
+            format!("« {text} » n'est pas une adresse:port — écrivez 127.0.0.1:8000, ou unix:/chemin/absolu"),
+            "not an address:port — write 127.0.0.1:8000, or unix:/absolute/path".to_owned(),
+        ),
+        Misplaced::Relative => (
+            format!("« {text} » n'est pas un chemin absolu — écrivez unix:/run/auditshield/public.sock"),
+            "not an absolute path — write unix:/run/auditshield/public.sock".to_owned(),
+        ),
+        Misplaced::TooLong => (
+            format!("« {text} » est trop long pour une socket — prenez un chemin de moins de 100 octets"),
+            "too long for a socket — take a path of fewer than 100 bytes".to_owned(),
+        ),
     })
 }
 
@@ -342,14 +351,4 @@ fn base_address(text: &str) -> Result<Url, Fault> {
         url.set_path(&path);
     }
     Ok(url)
-}
-
-/// The address that this machine can call: 0.0.0.0 is for listening only.
-pub(super) fn reachable(listen: SocketAddr) -> SocketAddr {
-    let ip = match listen.ip() {
-        std::net::IpAddr::V4(ip) if ip.is_unspecified() => std::net::Ipv4Addr::LOCALHOST.into(),
-        std::net::IpAddr::V6(ip) if ip.is_unspecified() => std::net::Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, listen.port())
 }

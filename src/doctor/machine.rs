@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::{Finding, Patient};
 use crate::config::Store;
 use crate::ledger;
+use crate::telemetry::gauge;
 
 /// Free room below which a sale may soon find the disk full: a tenth of it.
 const FREE_SHARE_MIN: u64 = 10;
@@ -23,9 +24,9 @@ const DESCRIPTORS_BESIDE: u64 = 256;
 const BACKUP_HOURS_MAX: u64 = 26;
 const SECONDS_PER_HOUR: u64 = 3600;
 
-pub(super) fn examine(patient: &Patient) -> Vec<Finding> {
+pub(super) fn examine(patient: &Patient, metrics: Option<&str>) -> Vec<Finding> {
     let Store::Sled(store) = &patient.config.store;
-    vec![room(store), speed(store), descriptors(patient), backup(patient), journal(store)]
+    vec![room(store), speed(store), descriptors(patient, metrics), backup(patient), journal(store)]
 }
 
 /// The folder, or the nearest one above it that is there already.
@@ -121,25 +122,34 @@ fn sync_time(folder: &Path) -> std::io::Result<Duration> {
     timed
 }
 
-fn descriptors(patient: &Patient) -> Finding {
+/// The running daemon's own limit, where it tells; a shell's is another one than its unit's.
+fn descriptors(patient: &Patient, metrics: Option<&str>) -> Finding {
     let wanted = patient.config.server.connections_max as u64 * 2 + DESCRIPTORS_BESIDE;
     let text = fs::read_to_string(&patient.limits).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("Max open files"));
     let soft = line.and_then(|rest| rest.split_whitespace().next());
-    match soft.map(str::parse::<u64>) {
+    let of_daemon = metrics.and_then(|text| gauge(text, "process_max_fds"));
+    let (whose, owner) = match of_daemon {
+        Some(_) => ("le service", "the daemon"),
+        None => ("ce compte", "this account"),
+    };
+    let soft = of_daemon.map(|limit| limit.to_string()).or(soft.map(ToOwned::to_owned));
+    match soft.as_deref().map(str::parse::<u64>) {
         Some(Ok(limit)) if limit < wanted => Finding::warning(
             "open-files",
             format!(
-                "{limit} fichiers ouverts au plus, il en faut {wanted} — LimitNOFILE={wanted} dans l'unité, ou ulimit -n"
+                "{limit} fichiers ouverts au plus pour {whose}, il en faut {wanted} — LimitNOFILE={wanted} dans l'unité, ou \
+                 ulimit -n"
             ),
             format!(
-                "{limit} open files at most, {wanted} are wanted — LimitNOFILE={wanted} in the unit, or ulimit -n"
+                "{limit} open files at most for {owner}, {wanted} are wanted — LimitNOFILE={wanted} in the unit, or \
+                 ulimit -n"
             ),
         ),
         Some(Ok(limit)) => Finding::good(
             "open-files",
-            format!("{limit} fichiers ouverts au plus (pour ce compte)"),
-            format!("{limit} open files at most (for this account)"),
+            format!("{limit} fichiers ouverts au plus pour {whose}"),
+            format!("{limit} open files at most for {owner}"),
         ),
         Some(Err(_)) => {
             Finding::good("open-files", "fichiers ouverts : sans limite", "open files: unlimited")

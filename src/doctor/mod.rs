@@ -88,9 +88,10 @@ pub struct Patient {
 
 /// Every check, in the order in which a remedy helps: settings first, what depends on them later.
 pub async fn examine(patient: &Patient) -> Vec<Finding> {
+    let metrics = reach::metrics(patient).await;
     let mut findings = settings::examine(patient);
-    findings.extend(machine::examine(patient));
-    findings.extend(reach::examine(patient).await);
+    findings.extend(machine::examine(patient, metrics.as_deref()));
+    findings.extend(reach::examine(patient, metrics.as_deref()).await);
     findings.extend(provider::examine(patient).await);
     findings.extend(mail::examine(patient).await);
     findings

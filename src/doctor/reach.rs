@@ -22,9 +22,18 @@ struct Echo {
     client: Option<std::net::IpAddr>,
 }
 
-pub(super) async fn examine(patient: &Patient) -> Vec<Finding> {
-    let outside = match Outside::new(None) {
-        Ok(outside) => outside,
+/// What the running daemon counts; none where none answers.
+pub(super) async fn metrics(patient: &Patient) -> Option<String> {
+    let listen = &patient.config.admin.listen;
+    let seen = Outside::inside(listen).ok()?.get(&format!("{}/metrics", listen.origin()), None).await.ok()?;
+    Some(String::from_utf8_lossy(&seen.body).into_owned())
+}
+
+pub(super) async fn examine(patient: &Patient, metrics: Option<&str>) -> Vec<Finding> {
+    let listen = &patient.config.admin.listen;
+    let clients = Outside::new(None).and_then(|outside| Ok((outside, Outside::inside(listen)?)));
+    let (outside, inside) = match clients {
+        Ok(clients) => clients,
         Err(error) => {
             return vec![Finding::failure(
                 "tls",
@@ -35,7 +44,7 @@ pub(super) async fn examine(patient: &Patient) -> Vec<Finding> {
             )];
         }
     };
-    let mut findings = daemon(patient, &outside).await;
+    let mut findings = daemon(patient, &inside, metrics).await;
     findings.push(ping(patient, &outside).await);
     findings.extend(notification(patient, &outside).await);
     findings.push(back(patient, &outside).await);
@@ -43,9 +52,9 @@ pub(super) async fn examine(patient: &Patient) -> Vec<Finding> {
 }
 
 /// Whether it runs, and what it says of itself.
-async fn daemon(patient: &Patient, outside: &Outside) -> Vec<Finding> {
-    let base = format!("http://{}", patient.config.admin.reachable());
-    let ready = match outside.get(&format!("{base}/readyz"), None).await {
+async fn daemon(patient: &Patient, inside: &Outside, metrics: Option<&str>) -> Vec<Finding> {
+    let (place, base) = (&patient.config.admin.listen, patient.config.admin.listen.origin());
+    let ready = match inside.get(&format!("{base}/readyz"), None).await {
         Ok(Seen { status: OK, .. }) => {
             Finding::good("daemon", "le service tourne et peut écrire", "the daemon runs and can commit")
         }
@@ -61,13 +70,11 @@ async fn daemon(patient: &Patient, outside: &Outside) -> Vec<Finding> {
         }
         Err(error) => Finding::failure(
             "daemon",
-            format!("le service ne répond pas sur {base} ({error}) — systemctl start auditshield"),
-            format!("the daemon does not answer at {base} ({error}) — systemctl start auditshield"),
+            format!("le service ne répond pas sur {place} ({error}) — systemctl start auditshield"),
+            format!("the daemon does not answer at {place} ({error}) — systemctl start auditshield"),
         ),
     };
-    let metrics = outside.get(&format!("{base}/metrics"), None).await;
-    let unheard =
-        metrics.ok().and_then(|seen| gauge(&String::from_utf8_lossy(&seen.body), "auditshield_paid_unheard"));
+    let unheard = metrics.and_then(|text| gauge(text, "auditshield_paid_unheard"));
     let silence = unheard.filter(|run| *run >= UNHEARD_MAX).map(|run| {
         Finding::warning(
             "silence",

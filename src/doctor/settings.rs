@@ -1,10 +1,11 @@
 //! What can be said of the settings without asking anybody.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{Finding, Patient};
-use crate::config::{Environment, FILE_DEFAULT, is_local};
+use crate::config::{self, Environment, FILE_DEFAULT, is_local, name_of};
 
 /// Groups and others have no business with a secret.
 const OTHERS: u32 = 0o077;
@@ -94,7 +95,7 @@ fn keys(patient: &Patient) -> Vec<Finding> {
             "CINETPAY_SITE_ID is not a number — copy the back office's digits",
         ));
     }
-    let ours = patient.config.secret_keys.iter().chain([&patient.config.admin.token]);
+    let ours = patient.config.secret_keys.iter().chain(&patient.config.admin.tokens);
     let theirs: Vec<&str> = cinetpay.webhook_secrets.iter().map(|secret| secret.expose()).collect();
     if ours.into_iter().any(|secret| theirs.contains(&secret.expose()) || secret.expose() == api_key) {
         findings.push(Finding::warning(
@@ -114,7 +115,10 @@ fn keys(patient: &Patient) -> Vec<Finding> {
 /// Files with secrets in them.
 fn modes(patient: &Patient) -> Vec<Finding> {
     let given = &patient.given;
-    let secrets = given.env.iter().filter(|(name, _)| name.ends_with("_FILE"));
+    // Only what stands for a setting of ours: SSL_CERT_FILE and our own ca_file name what everybody may read.
+    let known: BTreeSet<String> = config::keys().iter().map(|key| name_of(key)).collect();
+    let ours = |name: &str| name.strip_suffix("_FILE").is_some_and(|name| known.contains(name));
+    let secrets = given.env.iter().filter(|(name, _)| ours(name));
     let secrets = secrets.map(|(_, path)| PathBuf::from(path));
     let default = || given.look_for_file.then(|| PathBuf::from(FILE_DEFAULT));
     let settings = given.env_file.clone().into_iter().chain(given.file.clone().or_else(default));
@@ -123,6 +127,7 @@ fn modes(patient: &Patient) -> Vec<Finding> {
         settings.filter(|path| std::fs::read_to_string(path).is_ok_and(|text| holds_secret(&text)));
     let mut findings: Vec<Finding> =
         secrets.chain(settings).filter_map(|path| open_to_others(&path)).collect();
+    findings.extend(credentials(patient));
     if findings.is_empty() {
         findings.push(Finding::good(
             "secret-files",
@@ -131,6 +136,23 @@ fn modes(patient: &Patient) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+/// The folder of credentials. Only what everybody may read is told of: where systemd made it, the bits of the group are
+/// an access list's, and lead no other account in.
+fn credentials(patient: &Patient) -> Vec<Finding> {
+    let Some(folder) = patient.given.env.get("CREDENTIALS_DIRECTORY").map(PathBuf::from) else {
+        return Vec::new();
+    };
+    let everybody = |path: &Path, bit: u32| {
+        std::fs::metadata(path).is_ok_and(|found| found.permissions().mode() & bit != 0)
+    };
+    if !everybody(&folder, 0o001) {
+        return Vec::new();
+    }
+    let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+    let open = entries.map(|entry| entry.path()).filter(|path| path.is_file() && everybody(path, 0o004));
+    open.filter_map(|path| open_to_others(&path)).collect()
 }
 
 fn open_to_others(path: &Path) -> Option<Finding> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
+use tracing::Instrument;
 use warp::http::StatusCode;
 use warp::http::header::HeaderName;
 use warp::reply::Response;
@@ -13,6 +14,7 @@ use super::{Deps, Heard, Site, Unheard};
 use crate::actors::{AskError, Notified};
 use crate::domain::decide::Refusal;
 use crate::domain::input::Notice;
+use crate::ports::RequestId;
 
 /// Largest notification, in bytes. CinetPay's have less than 2 KiB.
 pub(crate) const NOTICE_BYTES_MAX: usize = 64 * 1024;
@@ -66,7 +68,7 @@ fn refuse(site: &Site, call: &Call, why: Unheard) -> Response {
 /// that this daemon answered, and no page on the way.
 fn tried(site: &Site, call: &Call, body: &[u8], heard: Heard) -> Response {
     count("trial");
-    let client = call.peer.map(|peer| (site.deps.gates.client)(&call.headers, peer.0.ip()));
+    let client = call.peer.map(|peer| (site.deps.gates.client)(&call.headers, peer));
     let seen = json!({
         "trial": heard.trial,
         "site": heard.site_id == site.deps.site_id,
@@ -140,8 +142,15 @@ pub enum Ingested {
     Later,
 }
 
-/// Hears a notification that somebody kept while this daemon was down, as if it had come by itself.
+/// Hears a notification that somebody kept while this daemon was down, as if it had come by itself. Its request was
+/// another program's: here it has an id of its own.
 pub async fn ingest(deps: &Deps, body: &[u8], token: &[u8]) -> Ingested {
+    let id = RequestId::made();
+    let span = tracing::error_span!("spool", request_id = %id);
+    id.scope(hear_kept(deps, body, token)).instrument(span).await
+}
+
+async fn hear_kept(deps: &Deps, body: &[u8], token: &[u8]) -> Ingested {
     if body.len() > NOTICE_BYTES_MAX {
         return Ingested::Refused;
     }

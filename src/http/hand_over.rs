@@ -21,7 +21,7 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 
 /// What tells the proxy which file to send; none where the daemon sends it.
 pub(crate) async fn order(deps: &Deps, call: &Call, file: &Path) -> Option<(HeaderName, HeaderValue)> {
-    let proxied = call.peer.is_some_and(|peer| (deps.gates.proxied)(peer.0.ip()));
+    let proxied = call.peer.is_some_and(|peer| (deps.gates.proxied)(peer));
     let by = deps.settings.sendfile;
     if by == Sendfile::Daemon || !proxied {
         return None;

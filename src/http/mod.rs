@@ -32,14 +32,14 @@ mod shop;
 mod status;
 #[cfg(test)]
 mod tests;
+mod trail;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use subtle::ConstantTimeEq;
+use subtle::{Choice, ConstantTimeEq};
 use tokio::time::Instant;
-use tracing::Instrument;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::HeaderMap;
@@ -60,6 +60,7 @@ use answer::Problem;
 use call::Call;
 pub use callback::{Ingested, ingest};
 pub use ops::Readiness;
+pub use serve::{Listener, Peer};
 
 /// A rate limit: `Err` holds the seconds until the client may try again.
 pub type Gate = Arc<dyn Fn(IpAddr) -> Result<(), u64> + Send + Sync>;
@@ -77,7 +78,7 @@ pub type SignProof = Arc<dyn Fn(&[u8]) -> String + Send + Sync>;
 /// A keyed hash, in hex.
 pub type KeyedHash = Arc<dyn Fn(&[u8]) -> String + Send + Sync>;
 /// Finds the client's address: the connection's peer, or what a trusted proxy says of it.
-pub type FindClient = Arc<dyn Fn(&HeaderMap, IpAddr) -> IpAddr + Send + Sync>;
+pub type FindClient = Arc<dyn Fn(&HeaderMap, Peer) -> IpAddr + Send + Sync>;
 
 /// Everything the routes need. Why closures: the adapters know the cryptography and the limits, and nothing here
 /// may name them.
@@ -185,7 +186,7 @@ pub struct Gates {
     /// Who the client is: the connection's peer, or what a trusted proxy says of it.
     pub client: FindClient,
     /// Whether a connection comes from a trusted proxy.
-    pub proxied: Arc<dyn Fn(IpAddr) -> bool + Send + Sync>,
+    pub proxied: Arc<dyn Fn(Peer) -> bool + Send + Sync>,
     /// Purchases.
     pub buy: Gate,
     /// Notifications without a valid signature. Valid ones are never limited.
@@ -221,18 +222,19 @@ pub struct Settings {
     pub policy: Policy,
 }
 
-/// The admin token. It cannot be printed.
+/// The admin token, or two while one is rotated out. It cannot be printed.
 #[derive(Clone)]
-pub struct AdminToken(String);
+pub struct AdminToken(Vec<String>);
 
 impl AdminToken {
     /// From the configuration.
-    pub fn new(text: String) -> Self {
-        Self(text)
+    pub fn new(texts: impl IntoIterator<Item = String>) -> Self {
+        Self(texts.into_iter().filter(|text| !text.is_empty()).collect())
     }
-    /// Compares in constant time; an empty token opens nothing.
+    /// Compares with each in constant time; an empty token opens nothing.
     pub(crate) fn is(&self, given: &str) -> bool {
-        !self.0.is_empty() && bool::from(self.0.as_bytes().ct_eq(given.as_bytes()))
+        let right = |text: &String| text.as_bytes().ct_eq(given.as_bytes());
+        self.0.iter().map(right).fold(Choice::from(0), |any, one| any | one).into()
     }
 }
 
@@ -260,7 +262,7 @@ impl Deps {
     /// Lets a client through, or says when to come back.
     pub(crate) fn pass(&self, gate: &Gate, call: &Call) -> Result<(), Problem> {
         let Some(peer) = call.peer else { return Ok(()) };
-        let client = (self.gates.client)(&call.headers, peer.0.ip());
+        let client = (self.gates.client)(&call.headers, peer);
         gate(client).map_err(|seconds| Problem::too_many(u32::try_from(seconds).unwrap_or(u32::MAX)))
     }
 }
@@ -277,19 +279,15 @@ pub fn public_routes(deps: &Arc<Deps>) -> BoxedFilter<(Response,)> {
         .then(move |mut call: Call| {
             let site = Arc::clone(&site);
             call.merchant = Arc::clone(&site.deps.settings.merchant);
-            let span = span("public", &call);
             // Boxed: one route's future must not make every connection as large as the largest of them.
-            Box::pin(
-                async move {
-                    let since = Instant::now();
-                    let chosen = language::chosen(&call);
-                    let mut answer = public(&site, call).await;
-                    language::remember(&site.deps, chosen, &mut answer);
-                    site.meter.answered(since, &answer);
-                    answer
-                }
-                .instrument(span),
-            )
+            Box::pin(trail::follow("public", call, async move |call| {
+                let since = Instant::now();
+                let chosen = language::chosen(&call);
+                let mut answer = public(&site, call).await;
+                language::remember(&site.deps, chosen, &mut answer);
+                site.meter.answered(since, &answer);
+                answer
+            }))
         })
         .boxed()
 }
@@ -342,15 +340,6 @@ async fn public(site: &Arc<Site>, call: Call) -> Response {
     }
 }
 
-/// A request for whoever follows its way. Not its address: that may open a file.
-fn span(listener: &'static str, call: &Call) -> tracing::Span {
-    const AREAS: [&str; 8] = ["buy", "payment", "download", "commande", "achats", "admin", "api", "metrics"];
-    let first = call.segments.first().map(String::as_str);
-    let area = AREAS.into_iter().find(|area| first == Some(area)).unwrap_or("other");
-    let method = call.method.as_str();
-    tracing::debug_span!("request", listener, method, area, status = tracing::field::Empty)
-}
-
 /// Search engines have nothing to look for in links and orders.
 fn robots() -> Response {
     let mut answer = answer::text(
@@ -369,18 +358,14 @@ pub fn admin_routes(deps: &Arc<Deps>) -> BoxedFilter<(Response,)> {
         .then(move |mut call: Call| {
             let (office, meter) = (Arc::clone(&office), Arc::clone(&meter));
             call.merchant = Arc::clone(&office.deps().settings.merchant);
-            let span = span("admin", &call);
-            Box::pin(
-                async move {
-                    let since = Instant::now();
-                    let chosen = language::chosen(&call);
-                    let mut answer = admin::route(&office, call).await;
-                    language::remember(office.deps(), chosen, &mut answer);
-                    meter.answered(since, &answer);
-                    answer
-                }
-                .instrument(span),
-            )
+            Box::pin(trail::follow("admin", call, async move |call| {
+                let since = Instant::now();
+                let chosen = language::chosen(&call);
+                let mut answer = admin::route(&office, call).await;
+                language::remember(office.deps(), chosen, &mut answer);
+                meter.answered(since, &answer);
+                answer
+            }))
         })
         .boxed()
 }

@@ -1,7 +1,7 @@
 //! Connections: accepted, bounded, timed, drained. warp's own server has none of these limits.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,8 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -36,7 +37,33 @@ const ACCEPT_PAUSE_MILLIS: u64 = 50;
 
 /// Who is at the other end of the connection: the proxy, where there is one. A request extension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Peer(pub SocketAddr);
+pub enum Peer {
+    /// Somebody at this address.
+    Address(IpAddr),
+    /// A process of this machine, which the unix socket's owner and mode let in: it is believed like a proxy of ours.
+    Socket,
+}
+
+/// What connections come in by.
+#[derive(Debug)]
+pub enum Listener {
+    /// An address and a port.
+    Tcp(TcpListener),
+    /// A socket in the file system.
+    Unix(UnixListener),
+}
+
+impl From<TcpListener> for Listener {
+    fn from(listener: TcpListener) -> Self {
+        Self::Tcp(listener)
+    }
+}
+
+/// A connection.
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
 
 /// How one listener behaves.
 #[derive(Debug, Clone)]
@@ -58,11 +85,12 @@ impl Manner {
 
 /// Serves `routes` on `listener` until `stop` is cancelled and what was in flight is done, or the drain's time is up.
 pub async fn serve(
-    listener: TcpListener,
+    listener: impl Into<Listener>,
     routes: BoxedFilter<(Response,)>,
     manner: Manner,
     stop: CancellationToken,
 ) {
+    let listener = listener.into();
     let seats = Arc::new(Semaphore::new(manner.connections_max));
     let room = Arc::new(Room::default());
     let mut open = JoinSet::new();
@@ -80,7 +108,10 @@ pub async fn serve(
         let (guest, routes, stop, gauge) = (room.enter(), routes.clone(), stop.clone(), gauge.clone());
         open.spawn(async move {
             gauge.increment(1.0);
-            converse(stream, (peer, guest), routes, stop).await;
+            match stream {
+                Stream::Tcp(stream) => converse(stream, (peer, guest), routes, stop).await,
+                Stream::Unix(stream) => converse(stream, (peer, guest), routes, stop).await,
+            }
             gauge.decrement(1.0);
             drop(seat);
         });
@@ -120,15 +151,25 @@ async fn seat(
     }
 }
 
-async fn accept(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
-    match listener.accept().await {
-        Ok((stream, peer)) => {
-            // Answers are small and complete: waiting for more to send only delays them.
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "TCP_NODELAY was refused");
+impl Listener {
+    async fn next(&self) -> io::Result<(Stream, Peer)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                // Answers are small and complete: waiting for more to send only delays them.
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "TCP_NODELAY was refused");
+                }
+                Ok((Stream::Tcp(stream), Peer::Address(peer.ip())))
             }
-            Some((stream, peer))
+            Self::Unix(listener) => Ok((Stream::Unix(listener.accept().await?.0), Peer::Socket)),
         }
+    }
+}
+
+async fn accept(listener: &Listener) -> Option<(Stream, Peer)> {
+    match listener.next().await {
+        Ok(accepted) => Some(accepted),
         Err(error) => {
             let lasting = !matches!(
                 error.kind(),
@@ -147,8 +188,8 @@ async fn accept(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
 
 /// One connection, request after request, until it ends or `stop` lets it end after the one in flight.
 async fn converse(
-    stream: TcpStream,
-    (peer, guest): (SocketAddr, Arc<Guest>),
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    (peer, guest): (Peer, Arc<Guest>),
     routes: BoxedFilter<(Response,)>,
     stop: CancellationToken,
 ) {
@@ -158,7 +199,7 @@ async fn converse(
     let first = begun.clone();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         first.cancel();
-        request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(peer);
         let guest = Arc::clone(&guest);
         let answer = routes.clone().oneshot(request.map(|body| Asked::new(body, &guest)));
         async move { answer.await.map(|answer| answer.map(|body| Told::new(body, &guest))) }

@@ -171,7 +171,10 @@ async fn stage() -> Stage {
         site_id: "445160".to_owned(),
         seals: seals(),
         gates: Gates {
-            client: Arc::new(|_, peer| peer),
+            client: Arc::new(|_, peer| match peer {
+                Peer::Address(address) => address,
+                Peer::Socket => IpAddr::from([127, 0, 0, 1]),
+            }),
             proxied: Arc::new(|_| false),
             // The client 10.0.0.9 buys too much.
             buy: Arc::new(|ip| if ip == IpAddr::from([10, 0, 0, 9]) { Err(7) } else { Ok(()) }),
@@ -186,7 +189,7 @@ async fn stage() -> Stage {
             merchant: Arc::new(Merchant { name: "Boutique d’Élodie".to_owned(), ..Merchant::default() }),
             ..Settings::default()
         },
-        admin_token: AdminToken::new(TOKEN.to_owned()),
+        admin_token: AdminToken::new([TOKEN.to_owned()]),
         readiness: Arc::default(),
         metrics: Arc::new(|| "auditshield_up 1\n".to_owned()),
     });

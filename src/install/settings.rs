@@ -21,28 +21,43 @@ const PAIRS_MAX: u16 = 500;
 /// Writes what is missing. True where the settings are new, so that somebody has to fill them in.
 pub(super) fn write(account: &Account, wanted: &Wanted, say: Say<'_>) -> Result<bool, Error> {
     let existing = std::fs::read_to_string(account.path(".env")).ok();
-    // The web server's side must name the port that the daemon's settings name, not a new one.
-    let port = match existing.as_deref().and_then(listening) {
-        Some(port) => port,
-        None => wanted.port.map_or_else(free_pair, Ok)?,
+    // The web server's side must name the place that the daemon's settings name, not a new one.
+    let (fresh, place) = match existing.as_deref().and_then(listening) {
+        Some(place) => (false, place),
+        None => {
+            let port = wanted.port.map_or_else(free_pair, Ok)?;
+            (account.put_new(".env", env(account, wanted, port).as_bytes())?, Place::Port(port))
+        }
     };
-    let fresh = account.put_new(".env", env(account, wanted, port).as_bytes())?;
     account.put_new("auditshield.toml", DEFAULTS.as_bytes())?;
     if account.put_new("catalog.toml", CATALOG.as_bytes())? {
         for (name, bytes) in FILES {
             account.put_new(name, bytes)?;
         }
     }
-    account.replace("web/.htaccess", htaccess(account, port).as_bytes(), 0o644)?;
+    account.replace("web/.htaccess", htaccess(account, &place).as_bytes(), 0o644)?;
     let told = if fresh { "écrits / written" } else { "conservés / kept" };
     say(&format!("réglages / settings      {}: {told}", account.path(".env").display()));
     Ok(fresh)
 }
 
-/// The port of `AUDITSHIELD_SERVER__LISTEN` in a dotenv file.
-fn listening(env: &str) -> Option<u16> {
+/// Where the web server finds the daemon.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// A port on loopback.
+    Port(u16),
+    /// A unix socket's path.
+    Socket(String),
+}
+
+/// What `AUDITSHIELD_SERVER__LISTEN` says in a dotenv file.
+pub(super) fn listening(env: &str) -> Option<Place> {
     let mut lines = env.lines().filter_map(|line| line.trim().strip_prefix("AUDITSHIELD_SERVER__LISTEN="));
-    lines.next_back()?.trim_matches(['"', '\'']).rsplit_once(':')?.1.parse().ok()
+    let text = lines.next_back()?.trim_matches(['"', '\'']);
+    match text.strip_prefix("unix:") {
+        Some(path) => Some(Place::Socket(path.to_owned())),
+        None => text.rsplit_once(':')?.1.parse().ok().map(Place::Port),
+    }
 }
 
 fn free_pair() -> Result<u16, Error> {
@@ -80,11 +95,16 @@ pub(super) fn env(account: &Account, wanted: &Wanted, port: u16) -> String {
     text
 }
 
-/// The shipped file at this port, and where notify.php finds daemon and spool.
-pub(super) fn htaccess(account: &Account, port: u16) -> String {
-    let rules = HTACCESS.replace("127.0.0.1:8000", &format!("127.0.0.1:{port}"));
-    format!(
-        "SetEnv AUDITSHIELD_UPSTREAM http://127.0.0.1:{port}/payment/callback/\nSetEnv AUDITSHIELD_SPOOL {}\n{rules}",
-        account.path("spool").display()
-    )
+/// The shipped file for this place, and where notify.php finds daemon and spool.
+pub(super) fn htaccess(account: &Account, place: &Place) -> String {
+    let (upstream, notified) = match place {
+        Place::Port(port) => {
+            let at = format!("http://127.0.0.1:{port}/");
+            (at.clone(), format!("{at}payment/callback/"))
+        }
+        Place::Socket(path) => (format!("unix:{path}|http://localhost/"), format!("unix:{path}")),
+    };
+    let rules = HTACCESS.replace("http://127.0.0.1:8000/", &upstream);
+    let spool = account.path("spool");
+    format!("SetEnv AUDITSHIELD_UPSTREAM {notified}\nSetEnv AUDITSHIELD_SPOOL {}\n{rules}", spool.display())
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::cron::{lines, with, without};
-use super::settings::{env, htaccess};
+use super::settings::{Place, env, htaccess, listening};
 use super::{Account, Crontab, Wanted};
 
 fn account() -> Account {
@@ -83,7 +83,17 @@ fn the_skeleton_names_this_account_and_has_secrets_of_its_own() {
     let (first, second) = (secrets(&one), secrets(&env(&account(), &wanted, 8200)));
     assert_eq!(first.len(), 2);
     assert!(first.iter().all(|line| line.len() > 64 && !second.contains(line)));
-    let rules = htaccess(&account(), 8200);
+    let rules = htaccess(&account(), &Place::Port(8200));
     assert!(rules.starts_with("SetEnv AUDITSHIELD_UPSTREAM http://127.0.0.1:8200/payment/callback/\n"));
     assert!(rules.contains("http://127.0.0.1:8200/$1") && !rules.contains(":8000"), "{rules}");
+    let rules = htaccess(&account(), &Place::Socket("/home/awa/auditshield/public.sock".to_owned()));
+    assert!(rules.starts_with("SetEnv AUDITSHIELD_UPSTREAM unix:/home/awa/auditshield/public.sock\n"));
+    assert!(rules.contains(" unix:/home/awa/auditshield/public.sock|http://localhost/$1 ["), "{rules}");
+    for (line, place) in [
+        ("AUDITSHIELD_SERVER__LISTEN=127.0.0.1:8200", Some(Place::Port(8200))),
+        ("A=1\nAUDITSHIELD_SERVER__LISTEN=\"unix:/a b.sock\"\n", Some(Place::Socket("/a b.sock".to_owned()))),
+        ("AUDITSHIELD_ADMIN__LISTEN=127.0.0.1:8201", None),
+    ] {
+        assert_eq!(listening(line), place, "{line}");
+    }
 }

@@ -293,6 +293,59 @@ async fn copies_limits_and_a_damaged_journal() {
 }
 
 #[tokio::test]
+async fn the_running_daemons_limit_counts_and_not_the_shells() {
+    let mut world = World::new(&[]).await;
+    world.wrapper = ["sh", "-c", "ulimit -n 300 && exec \"$@\"", "sh"].map(ToOwned::to_owned).to_vec();
+    world.start().await;
+    let mut examination = Examination::of(&world, &[]);
+    std::fs::write(
+        world.path("limits"),
+        "Max open files            16384                16384                files\n",
+    )
+    .unwrap();
+    examination.patient.limits = world.path("limits");
+    let (severity, said) = examination.says("open-files").await;
+    assert!(severity == Warning && said.contains("300 open files at most for the daemon"), "{said}");
+    world.kill();
+    let (severity, said) = examination.says("open-files").await;
+    assert!(severity == Good && said.contains("this account"), "{said}");
+}
+
+#[tokio::test]
+async fn certificates_are_no_secrets() {
+    let world = World::new(&[]).await;
+    let file = world.path("authorities.pem");
+    std::fs::write(&file, "").unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).unwrap();
+    let place = file.display().to_string();
+    let both = [("SSL_CERT_FILE", place.as_str()), ("SOMEBODY_ELSES_FILE", &place)];
+    check(&world, &[(&both, "secret-files", Good, "")]).await;
+}
+
+#[tokio::test]
+async fn credentials_that_everybody_may_read() {
+    let world = World::new(&[]).await;
+    let folder = world.path("credentials");
+    std::fs::create_dir(&folder).unwrap();
+    let key = folder.join("AUDITSHIELD_SECRET_KEY");
+    std::fs::write(&key, "0123456789").unwrap();
+    let place = folder.display().to_string();
+    for (outer, inner, want) in [
+        (0o755, 0o644, Failure),
+        (0o755, 0o600, Good),
+        (0o700, 0o644, Good),
+        // As systemd makes them: the group's bits are an access list's.
+        (0o550, 0o440, Good),
+    ] {
+        std::fs::set_permissions(&key, PermissionsExt::from_mode(inner)).unwrap();
+        std::fs::set_permissions(&folder, PermissionsExt::from_mode(outer)).unwrap();
+        let examination = Examination::of(&world, &[("CREDENTIALS_DIRECTORY", &place)]);
+        let (severity, said) = examination.says("secret-files").await;
+        assert_eq!(severity, want, "{outer:o} {inner:o}: {said}");
+    }
+}
+
+#[tokio::test]
 async fn orders_paid_in_silence_are_a_warning_until_a_notification_comes() {
     let mut world = World::new(&[("AUDITSHIELD_VERIFY__FIRST_POLL", "50ms")]).await;
     world.start().await;

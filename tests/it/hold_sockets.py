@@ -1,6 +1,7 @@
 """Keeps two listening sockets while a daemon comes and goes, as systemd does with socket units.
 
 hold_sockets.py PUBLIC ADMIN NOTIFIED -- PROGRAM ARGUMENT...
+PUBLIC and ADMIN are host:port, or a path for a unix socket.
 
 The daemon gets them as LISTEN_FDS with the names public and admin, and a notification socket; what it says there is
 appended to the file NOTIFIED, a line for each word. SIGUSR1: restart, the next daemon starts once the old one has
@@ -20,6 +21,11 @@ PR_SET_PDEATHSIG = 1
 
 
 def listening(address):
+    if address.startswith("/"):
+        held = socket.socket(socket.AF_UNIX)
+        held.bind(address)
+        held.listen(4096)
+        return held
     host, port = address.rsplit(":", 1)
     held = socket.socket()
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use auditshield::telemetry::METRICS;
+use auditshield::telemetry::{METRICS, process};
 use serde_json::Value;
 
 use crate::process_support::{PATIENCE, World, has_tools, port};
@@ -155,6 +155,9 @@ fn rules_and_dashboard_name_metrics_that_exist() {
     for (_, name, _) in METRICS {
         known.extend(["_bucket", "_sum", "_count"].map(|end| format!("{name}{end}")));
     }
+    let own = process::render();
+    let own = own.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    known.extend(own.map(ToOwned::to_owned));
     let rules = std::fs::read_to_string(shipped("prometheus/auditshield.rules.yml")).unwrap();
     let rules = rules.lines().filter(|line| line.contains("expr:")).map(ToOwned::to_owned);
     let texts: Vec<String> =
@@ -163,8 +166,32 @@ fn rules_and_dashboard_name_metrics_that_exist() {
     for text in texts {
         // A recording's name has a colon behind its first word.
         for word in text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':')) {
-            let metric = word.starts_with("auditshield_");
+            let metric = word.starts_with("auditshield_") || word.starts_with("process_");
             assert!(!metric || known.contains(word), "{word} in {text}");
         }
+    }
+}
+
+/// The lines of `text` that begin with `start`, each without it, to the first space.
+fn names<'a>(text: &'a str, start: &'a str) -> BTreeSet<&'a str> {
+    text.lines().filter_map(|line| line.trim().strip_prefix(start)?.split(' ').next()).collect()
+}
+
+#[test]
+fn each_alert_is_tested_both_ways_and_explained_and_nothing_else_is() {
+    let rules = std::fs::read_to_string(shipped("prometheus/auditshield.rules.yml")).unwrap();
+    let cases = std::fs::read_to_string(shipped("prometheus/auditshield.rules.test.yml")).unwrap();
+    let guide = std::fs::read_to_string(shipped("../docs/incidents.md")).unwrap();
+    let alerts = names(&rules, "- alert: ");
+    assert!(alerts.len() > 10, "the alerts were not found");
+    assert_eq!(names(&guide, "## "), alerts, "docs/incidents.md");
+    for words in [" fires", " is silent"] {
+        let tested = cases.lines().filter(|line| line.contains("- name: ") && line.contains(words));
+        let tested: BTreeSet<_> = tested.filter_map(|line| line.trim().split(' ').nth(2)).collect();
+        assert_eq!(tested, alerts, "auditshield.rules.test.yml:{words}");
+    }
+    for alert in &alerts {
+        let link = format!("runbook: docs/incidents.md#{}", alert.to_lowercase());
+        assert!(rules.contains(&link), "{alert} does not lead to its words");
     }
 }

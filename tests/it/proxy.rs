@@ -2,6 +2,7 @@
 
 mod files;
 mod php;
+mod sockets;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -51,6 +52,13 @@ impl Kind {
     }
 }
 
+/// What the proxy reaches the daemon by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Over {
+    Port,
+    Socket,
+}
+
 /// A proxy, the daemon behind it, and a buyer's client that comes from an address of its own.
 struct Street {
     world: World,
@@ -70,11 +78,15 @@ impl Drop for Street {
 
 impl Street {
     async fn new(kind: Kind) -> Self {
-        Self::sending_files(kind, "off").await
+        Self::raised(kind, "off", Over::Port).await
     }
 
     /// `by`: who sends the files, as `AUDITSHIELD_DOWNLOAD__SENDFILE` has it.
     async fn sending_files(kind: Kind, by: &str) -> Self {
+        Self::raised(kind, by, Over::Port).await
+    }
+
+    async fn raised(kind: Kind, by: &str, over: Over) -> Self {
         let place = SocketAddr::from(([127, 0, 0, 1], port()));
         let base = match kind {
             Kind::Nginx | Kind::Apache => format!("https://{NAME}:{}", place.port()),
@@ -87,6 +99,9 @@ impl Street {
             ("AUDITSHIELD_DOWNLOAD__SENDFILE", by),
         ])
         .await;
+        if over == Over::Socket {
+            sockets::listen(&mut world);
+        }
         if kind == Kind::Php {
             let spool = world.path("spool").display().to_string();
             world.settings.insert("AUDITSHIELD_SPOOL__FOLDER".to_owned(), spool);
@@ -122,6 +137,10 @@ impl Street {
             let said = std::fs::read_to_string(world.path("proxy")).unwrap();
             assert!(begun.elapsed() < PATIENCE, "{kind:?} does not listen: {said}");
             tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        if over == Over::Socket {
+            // Nobody but the proxy reaches the daemon.
+            (world.shop, world.client) = (base.clone(), client.clone());
         }
         world.start().await;
         // The test tells of payments itself, through the proxy.
@@ -170,9 +189,9 @@ fn certificate(world: &World) -> String {
 fn shipped(world: &World, file: &str, changes: &[(&str, String)]) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(file);
     let mut text = std::fs::read_to_string(path).unwrap();
-    let daemon = world.shop.trim_start_matches("http://").to_owned();
     let certificates = world.path("").display().to_string();
-    let usual = [("127.0.0.1:8000", daemon), ("/etc/letsencrypt/live/pay.example.ci/", certificates)];
+    let (from, to) = sockets::upstream(world, file);
+    let usual = [(from, to), ("/etc/letsencrypt/live/pay.example.ci/", certificates)];
     for (from, to) in usual.iter().chain(changes) {
         assert!(text.contains(from) || file.ends_with("htaccess"), "{file}: no {from}");
         text = text.replace(from, to);
@@ -305,7 +324,10 @@ fn token(address: &str) -> String {
 }
 
 async fn whole_street(kind: Kind) {
-    let mut street = Street::new(kind).await;
+    whole_way(Street::new(kind).await, kind).await;
+}
+
+async fn whole_way(mut street: Street, kind: Kind) {
     arrives_as_sent(&street).await;
     let link = events_come_at_once(&street).await;
     let place = downloads_with_ranges(&street, &link).await;

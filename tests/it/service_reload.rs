@@ -104,6 +104,31 @@ async fn catalogue_limits_log_level_and_mail_are_taken_over() {
 }
 
 #[tokio::test]
+async fn one_modules_level_changes_while_the_daemon_runs() {
+    let world = filed("[log]\nlevel = \"warn\"\n").await;
+    let order = world.buy().await;
+    assert_eq!(world.said(), "", "a sale is no warning");
+    write(&world, "[log]\nlevel = \"warn,auditshield::actors=debug,auditshield::app=info\"\n");
+    world.signal("-HUP");
+    let begun = Instant::now();
+    while !world.said().contains(APPLIED) {
+        assert!(begun.elapsed() < PATIENCE, "{}", world.said());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    world.cinetpay.approve(&order).unwrap();
+    world.notify(&order).await;
+    world.until(&order, "DELIVERED").await;
+    let said = world.said();
+    let lines: Vec<serde_json::Value> =
+        said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |level: &str| lines.iter().filter(|line| line["level"] == level).collect::<Vec<_>>();
+    assert!(of("DEBUG").iter().any(|line| line["kind"] == "NOTIFIED"), "{said}");
+    for line in of("DEBUG") {
+        assert!(line["target"].as_str().unwrap().starts_with("auditshield::actors"), "{line}");
+    }
+}
+
+#[tokio::test]
 async fn a_limit_that_did_not_change_forgets_nobody() {
     let world = filed("[limits]\nbuy_per_minute = 2\n").await;
     assert_eq!(allowed(&world, 9).await, 2);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use auditshield::app::{Daemon, Listeners};
+use auditshield::app::{Bound, Daemon, Listeners};
 use auditshield::config::{self, Given};
 use auditshield::ports::Clock;
 use auditshield::simulator::mailbox::{self, Mailbox};
@@ -96,9 +96,9 @@ impl TestApp {
     }
 
     async fn launch(&mut self) {
-        let listeners = Listeners { public: listener().await, admin: listener().await };
-        let public = listeners.public.local_addr().unwrap();
-        let admin = listeners.admin.local_addr().unwrap();
+        let (shop, office) = (listener().await, listener().await);
+        let (public, admin) = (shop.local_addr().unwrap(), office.local_addr().unwrap());
+        let listeners = Listeners { public: Bound::tcp(shop).unwrap(), admin: Bound::tcp(office).unwrap() };
         let mut settings = self.settings.clone();
         settings.insert("AUDITSHIELD_SERVER__LISTEN".to_owned(), public.to_string());
         settings.insert("AUDITSHIELD_SERVER__PUBLIC_URL".to_owned(), format!("http://{public}"));

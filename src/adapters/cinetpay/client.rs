@@ -21,7 +21,7 @@ use super::request::Merchant;
 use super::{answer, request, verdict};
 use crate::domain::input::Verdict;
 use crate::domain::values::TransactionId;
-use crate::ports::{OpenRequest, Opened, PortFuture, Provider};
+use crate::ports::{OpenRequest, Opened, PortFuture, Provider, REQUEST_ID, RequestId};
 
 /// Longest answer read, in bytes. The real ones have under 1 KiB.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
@@ -251,7 +251,11 @@ impl Client {
     }
 
     async fn exchange(&self, url: &Url, body: &Value) -> Result<Answer, Fault> {
-        let mut response = self.http.post(url.clone()).json(body).send().await.map_err(fault)?;
+        let mut request = self.http.post(url.clone()).json(body);
+        if let Some(id) = RequestId::current() {
+            request = request.header(REQUEST_ID, id.as_str());
+        }
+        let mut response = request.send().await.map_err(fault)?;
         failpoint!("init.sent_before_answer" if *url == self.init_url);
         failpoint!("check.sent_before_answer" if *url == self.check_url);
         let status = response.status().as_u16();

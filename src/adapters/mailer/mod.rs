@@ -242,7 +242,8 @@ impl Mailer for Postman {
     fn reserve(&self, urgent: bool) -> bool {
         let free = self.cap.as_ref().is_none_or(|cap| cap.take(urgent));
         if !free {
-            metrics::counter!("auditshield_mails_held_total").increment(1);
+            let mail = if urgent { "delivery" } else { "reminder" };
+            metrics::counter!("auditshield_mails_held_total", "mail" => mail).increment(1);
         }
         free
     }

@@ -219,17 +219,22 @@ impl Smtp {
         let spoken = AtomicBool::new(false);
         let work = Box::pin(self.hand_over(mail, &spoken));
         match tokio::time::timeout(self.timeout, work).await {
-            Ok(Ok(())) => Handed { posted: Posted::Accepted, elsewhere: false },
+            Ok(Ok(())) => {
+                tracing::debug!(order = %mail.order, server = self.host, "the mail server took a mail");
+                Handed { posted: Posted::Accepted, elsewhere: false }
+            }
             Ok(Err(failure)) => {
                 let (order, step, fault) = (mail.order, failure.step, &failure.fault);
                 tracing::debug!(%order, ?step, ?fault, "the mail server did not take a mail");
                 Handed { elsewhere: failure.is_about_the_server(), posted: failure.verdict() }
             }
             // Once the text was on its way it may have been taken.
-            Err(_) => Handed {
-                posted: Posted::Unavailable { reason: "TIMEOUT".to_owned() },
-                elsewhere: !spoken.load(Ordering::Relaxed),
-            },
+            Err(_) => {
+                let spoken = spoken.load(Ordering::Relaxed);
+                tracing::debug!(order = %mail.order, server = self.host, spoken, "the mail server did not answer in time");
+                let posted = Posted::Unavailable { reason: "TIMEOUT".to_owned() };
+                Handed { posted, elsewhere: !spoken }
+            }
         }
     }
 

@@ -47,12 +47,18 @@ proptest! {
     /// The admin token opens in full and alone: no part of it, nothing longer, nothing for an empty one.
     #[test]
     fn a_token_is_compared_whole(token in "[!-~]{1,40}", given in "[!-~]{0,40}", cut in 0_usize..40) {
-        let right = crate::http::AdminToken::new(token.clone());
+        let right = crate::http::AdminToken::new([token.clone()]);
         prop_assert!(right.is(&token));
         prop_assert_eq!(right.is(&given), given == token);
         prop_assert_eq!(right.is(&token[..cut % token.len()]), false);
         let longer = format!("{token}x");
         prop_assert!(!right.is(&longer));
-        prop_assert!(!crate::http::AdminToken::new(String::new()).is(""));
+        prop_assert!(!crate::http::AdminToken::new([String::new()]).is(""));
+        // While one is rotated out, both open, and nothing made of both.
+        let both = crate::http::AdminToken::new([longer.clone(), token.clone()]);
+        prop_assert!(both.is(&token) && both.is(&longer));
+        prop_assert_eq!(both.is(&given), given == token || given == longer);
+        let joined = format!("{longer},{token}");
+        prop_assert!(!both.is(&joined));
     }
 }

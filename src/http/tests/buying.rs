@@ -190,7 +190,7 @@ async fn a_closed_cinetpay_is_502_and_the_same_order_goes_on() {
 #[tokio::test]
 async fn too_many_purchases_are_429() {
     let stage = stage().await;
-    let peer = serve::Peer("10.0.0.9:1".parse().unwrap());
+    let peer = serve::Peer::Address("10.0.0.9".parse().unwrap());
     let answer = buy("awa@example.ci").extension(peer).reply(&stage.public).await;
     assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(header(&answer, "retry-after"), "7");

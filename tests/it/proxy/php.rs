@@ -18,8 +18,8 @@ pub(super) fn add(world: &World, root: &Path, main: &mut String) -> String {
         world.path("cgisock").display()
     );
     format!(
-        "SetEnv AUDITSHIELD_UPSTREAM {}/payment/callback/\nSetEnv AUDITSHIELD_SPOOL {}\n",
-        world.shop,
+        "SetEnv AUDITSHIELD_UPSTREAM {}\nSetEnv AUDITSHIELD_SPOOL {}\n",
+        sockets::notified(world),
         world.path("spool").display()
     )
 }
@@ -35,7 +35,13 @@ async fn an_accounts_apache_hands_notifications_over_and_keeps_them() {
     if !has_tools("tests/cpanel/run") {
         return;
     }
-    let mut street = Street::new(Kind::Php).await;
+    for over in [Over::Port, Over::Socket] {
+        println!("{over:?}");
+        handed_over_and_kept(Street::raised(Kind::Php, "off", over).await).await;
+    }
+}
+
+async fn handed_over_and_kept(mut street: Street) {
     // Body, signature and the buyer's own address arrive as they were sent, through Apache, PHP and the daemon.
     arrives_as_sent(&street).await;
     let heard = street.buy().await;
