@@ -160,6 +160,10 @@ fn delivery_words(desk: &Desk, event: &Event) -> Option<String> {
             ("Remboursement noté, lien désactivé.".to_owned(), "Refund recorded, link withdrawn.".to_owned())
         }
         Event::Note { resend, buyer, .. } => noted(resend.as_ref(), buyer.is_some()),
+        Event::Erased { by } => (
+            format!("Données personnelles effacées par {by}, pour toujours. Lien désactivé."),
+            format!("Personal data erased by {by}, for good. Link withdrawn."),
+        ),
         _ => return None,
     };
     Some(desk.say(&fr, &en).to_owned())
@@ -209,7 +213,8 @@ fn person(event: &Event) -> Option<&Decision> {
         | Event::Downloaded { .. }
         | Event::Resent { .. }
         | Event::Reminded { .. }
-        | Event::ReminderFailed { .. } => None,
+        | Event::ReminderFailed { .. }
+        | Event::Erased { .. } => None,
     }
 }
 
@@ -231,7 +236,8 @@ fn tone(event: &Event) -> &'static str {
         | Event::Expired {}
         | Event::MailFailed { .. }
         | Event::Revoked { .. }
-        | Event::Refunded { .. } => "bad",
+        | Event::Refunded { .. }
+        | Event::Erased { .. } => "bad",
         Event::Created { .. }
         | Event::Initiated { .. }
         | Event::Notified { .. }
