@@ -16,6 +16,7 @@ use auditshield::domain::values::{
     Attempt, Buyer, Currency, Email, Lang, Money, OrderId, Timestamp, TransactionId,
 };
 use auditshield::ledger::journal::line;
+use auditshield::ledger::seal::{Chance, Key, Place};
 use divan::{Bencher, black_box};
 
 #[path = "daemon/notices.rs"]
@@ -107,6 +108,29 @@ fn journal_line_encode(bencher: Bencher<'_, '_>) {
         out.clear();
         line::encode(&mut out, 1_234_567, &line::GENESIS, 1_234_560, black_box(body.as_bytes()))
     });
+}
+
+/// The personal part of a purchase, as JSON.
+const BUYER: &[u8] =
+    br#"[{"buyer":{"email":"adjoua.kouame@example.ci","name":"Adjoua Kouame","phone":"0505123456","lang":"fr"}}]"#;
+
+fn place() -> Place {
+    Place::Line(OrderId::parse(ORDER).unwrap(), 1)
+}
+
+/// What a purchase pays for sealing, twice: its line and its snapshot. A notification pays none.
+#[divan::bench]
+fn seal_buyer(bencher: Bencher<'_, '_>) {
+    let key = Key::new(&Chance::System);
+    bencher.bench(|| key.seal(&Chance::System, place(), black_box(BUYER)));
+}
+
+/// What reading an order from the index pays, once.
+#[divan::bench]
+fn unseal_buyer(bencher: Bencher<'_, '_>) {
+    let key = Key::new(&Chance::System);
+    let sealed = key.seal(&Chance::System, place(), BUYER);
+    bencher.bench(|| key.open(place(), black_box(&sealed)).unwrap());
 }
 
 #[divan::bench]

@@ -72,7 +72,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("lettre", &["adapters/"]),
     ("pdf_writer", &["adapters/"]),
     ("hmac", &["adapters/", "simulator/sign.rs"]),
-    ("ring", &["adapters/"]),
+    ("ring", &["adapters/", "ledger/seal/"]),
     ("sha2", &["adapters/", "ledger/", "simulator/sign.rs"]),
     ("governor", &["adapters/"]),
     ("listenfd", &["adapters/"]),

@@ -3,6 +3,7 @@
 
 use auditshield::ledger::journal::line::{GENESIS, HashText, decode, encode};
 use auditshield::ledger::journal::memory::Memory;
+use auditshield::ledger::simulated::reads;
 use auditshield::ledger::journal::{Applied, JournalError, Medium, Position, recover, walk};
 use libfuzzer_sys::fuzz_target;
 use sha2::{Digest, Sha256};
@@ -10,11 +11,12 @@ use sha2::{Digest, Sha256};
 // The first byte says what the rest is.
 fuzz_target!(|input: &[u8]| {
     let Some((kind, rest)) = input.split_first() else { return };
-    match kind % 4 {
+    match kind % 5 {
         0 => line(rest),
         1 => sealed(rest),
         2 => segments(rest),
-        _ => damaged(rest),
+        3 => damaged(rest),
+        _ => keys(rest),
     }
 });
 
@@ -39,6 +41,15 @@ fn sealed(covered: &[u8]) {
             assert!(decode(&flipped).is_err(), "byte {at}");
         }
     }
+}
+
+/// A body of any bytes with a key file of any bytes: read or refused, never a panic. The two are parted by `\0\0`.
+fn keys(bytes: &[u8]) {
+    let parted = bytes.windows(2).position(|two| two == [0, 0]).unwrap_or(bytes.len());
+    let (body, file) = bytes.split_at(parted);
+    let _read = reads(body, file.to_vec());
+    let head = [b"\"at\":\"2026-01-01T00:00:00Z\",\"order\":\"01JADV3K9QZJ4T6W8X0Y2A4C6E\",\"version\":1,".as_slice(), body];
+    let _read = reads(&head.concat(), file.to_vec());
 }
 
 /// Segments of any bytes, parted by `\0`: opened and sound, or refused and untouched.

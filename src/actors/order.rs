@@ -10,7 +10,7 @@ use tracing::Instrument;
 
 use super::errand::{Errand, Runner};
 use super::{AskError, Moment, Receipt, Reply, Shared, alarm, courier, log, roster, verifier};
-use crate::domain::decide::decide;
+use crate::domain::decide::{Refusal, decide};
 use crate::domain::input::{Input, Report};
 use crate::domain::payment::{Payment, Status, Step, duplicate_look, next_step};
 use crate::domain::values::OrderId;
@@ -224,6 +224,7 @@ impl State {
                     | Input::Reject(_)
                     | Input::Refund(_)
                     | Input::Revoke(_)
+                    | Input::Erase { .. }
                     | Input::Report(_) => {
                         reply.send(Ok(Receipt { payment, duplicate }));
                         return Ok(());
@@ -283,6 +284,7 @@ impl State {
         let standing = match parts.ledger.commit(order, self.standing.as_ref(), &events, now).await {
             Ok(standing) => standing,
             Err(CommitError::NoRoom | CommitError::Io(_)) => return Ok(Err(AskError::NoRoom)),
+            Err(CommitError::Unsealed) => return Ok(Err(Refusal::Unsealed.into())),
             Err(fault) => return Err(fault.into()),
         };
         failpoint!("created.before_init" if matches!(input, Input::Buy(_)));

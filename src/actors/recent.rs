@@ -97,6 +97,7 @@ mod tests {
             notices: Vec::new(),
             checks: 0,
             checked_at: None,
+            erased_at: None,
             status: if paid { Status::Paid(sale) } else { Status::Pending { check_at: at } },
         }
     }

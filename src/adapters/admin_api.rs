@@ -12,6 +12,8 @@ use crate::domain::values::OrderId;
 
 /// For a whole question and answer: `verify` waits for CinetPay.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// For a question that reads the whole journal.
+const SCAN_TIMEOUT: Duration = Duration::from_secs(600);
 /// Largest answer read, in bytes.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Most of an error's text that is shown, in characters.
@@ -102,6 +104,16 @@ impl AdminApi {
     /// See [`ApiError`].
     pub async fn act(&self, id: OrderId, verb: &str, wish: &Value) -> Result<Value, ApiError> {
         let request = self.http.post(format!("{}/api/orders/{id}/{verb}", self.base));
+        self.answer(request.json(wish)).await
+    }
+
+    /// What is stored about an address (`export`), or its erasure (`erase`); `wish` has `email` and what else the verb
+    /// takes.
+    ///
+    /// # Errors
+    /// See [`ApiError`].
+    pub async fn privacy(&self, verb: &str, wish: &Value) -> Result<Value, ApiError> {
+        let request = self.http.post(format!("{}/api/privacy/{verb}", self.base)).timeout(SCAN_TIMEOUT);
         self.answer(request.json(wish)).await
     }
 

@@ -41,7 +41,8 @@ pub(super) async fn answers(orders: Orders, ledger: Ledger) -> bool {
             | CommitError::TooLarge
             | CommitError::Closed
             | CommitError::Unknown
-            | CommitError::Read(_),
+            | CommitError::Read(_)
+            | CommitError::Unsealed,
         ) => false,
     };
     writer && orders.probe().await

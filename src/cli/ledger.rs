@@ -10,7 +10,7 @@ use super::progress::Progress;
 use super::{Failure, Source, output, refuse};
 use crate::config::{self, Store};
 use crate::domain::values::OrderId;
-use crate::ledger::{self, BackupError, Copied, OpenError};
+use crate::ledger::{self, BackupError, Copied, LostKeys, OpenError};
 
 #[derive(Subcommand)]
 pub(super) enum LedgerCommand {
@@ -28,8 +28,9 @@ Exemples / Examples:
     #[command(after_help = "Code 69 si le service tourne. / Exit code 69 while the daemon runs.
 
 Exemples / Examples:
-  auditshield ledger rebuild")]
-    Rebuild(JsonArgs),
+  auditshield ledger rebuild
+  auditshield ledger rebuild --accept-lost-keys      des clés perdues pour de bon / keys that are gone for good")]
+    Rebuild(RebuildArgs),
     /// Copie le journal dans un dossier ; le service peut tourner · Copies the journal to a folder; the daemon may run
     #[command(
         after_help = "Une sauvegarde suivante dans le même dossier ne copie que le nouveau. Contient des données personnelles.
@@ -79,6 +80,27 @@ pub(super) struct JsonArgs {
 }
 
 #[derive(clap::Args)]
+pub(super) struct RebuildArgs {
+    #[command(flatten)]
+    common: JsonArgs,
+    #[command(flatten)]
+    keys: KeysArgs,
+}
+
+#[derive(clap::Args)]
+pub(super) struct KeysArgs {
+    /// Continue sans les clés perdues : ces données personnelles le sont aussi · Goes on without keys that are lost
+    #[arg(long)]
+    accept_lost_keys: bool,
+}
+
+impl KeysArgs {
+    fn lost(&self) -> LostKeys {
+        if self.accept_lost_keys { LostKeys::Accepted } else { LostKeys::Refused }
+    }
+}
+
+#[derive(clap::Args)]
 pub(super) struct BackupArgs {
     #[command(flatten)]
     common: JsonArgs,
@@ -95,6 +117,8 @@ pub(super) struct RestoreArgs {
     /// Le nouveau registre, vide ou absent · The new store, empty or missing
     #[arg(value_name = "STORE")]
     place: PathBuf,
+    #[command(flatten)]
+    keys: KeysArgs,
     /// Résultat en JSON · Result as JSON
     #[arg(long)]
     json: bool,
@@ -179,6 +203,12 @@ fn print(report: &ledger::Report) {
     for finding in &report.findings {
         output::say(finding);
     }
+    if report.erased + report.given_up > 0 {
+        output::say(format_args!(
+            "{} commandes effacées/orders erased · {} clés perdues acceptées/lost keys accepted",
+            report.erased, report.given_up
+        ));
+    }
     let head = report.head.as_deref().unwrap_or("-");
     output::say(format_args!(
         "{} · {} lignes/lines · {} commandes/orders · {} segments · index {} · {head}",
@@ -190,9 +220,11 @@ fn print(report: &ledger::Report) {
     ));
 }
 
-fn rebuild(args: JsonArgs) -> Result<(), Failure> {
+fn rebuild(args: RebuildArgs) -> Result<(), Failure> {
+    let lost_keys = args.keys.lost();
+    let args = args.common;
     let folder = args.place.folder()?;
-    let seq = ledger::rebuild(&folder).map_err(|fault| refused(&fault))?;
+    let seq = ledger::rebuild_with(&folder, lost_keys).map_err(|fault| refused(&fault))?;
     if args.json {
         output::json(&serde_json::json!({ "seq": seq }));
     } else {
@@ -215,8 +247,9 @@ fn restore(args: &RestoreArgs) -> Result<(), Failure> {
         return Err(no_folder(&args.backup));
     }
     let mut bar = Progress::over(&args.backup.join("journal"));
-    let copied = ledger::restore(&args.backup, &args.place, &mut |bytes| bar.at(bytes))
-        .map_err(|fault| not_copied(&fault))?;
+    let copied =
+        ledger::restore_with(&args.backup, &args.place, args.keys.lost(), &mut |bytes| bar.at(bytes))
+            .map_err(|fault| not_copied(&fault))?;
     bar.end();
     tell(&copied, args.json)
 }

@@ -11,6 +11,7 @@ mod manual;
 mod orders;
 mod output;
 mod papers;
+mod privacy;
 mod progress;
 mod simulator;
 
@@ -65,6 +66,8 @@ enum Command {
     Simulator(simulator::SimulatorArgs),
     /// Commandes : voir et agir, par l'interface d'administration · Orders, over the admin API
     Orders(orders::OrdersArgs),
+    /// Données personnelles d'une adresse : les lire, les effacer · An address's personal data: read, erase
+    Privacy(privacy::PrivacyArgs),
     /// Le registre · The ledger
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
@@ -136,6 +139,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(args),
         Command::Simulator(args) => simulator::run(args),
         Command::Orders(args) => orders::run(args),
+        Command::Privacy(args) => privacy::run(&args),
         Command::Ledger(command) => ledger::run(command),
         Command::Config(command) => check::run(command),
         Command::Install(args) => install::install(&args),

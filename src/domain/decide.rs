@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::event::{Decision, Event, Resend};
 use super::input::{Acceptance, Input, Notice, Report, Verdict};
 use super::payment::{LinkState, Mail, NOTICES_MAX, Payment, REJECTED, Sale, Status};
+use super::personal;
 use super::reminder;
 use super::schedule::{self, LATE_CHECKS_MAX, MAIL_TRIES_MAX, Policy};
 use super::values::{Attempt, Timestamp};
@@ -34,6 +35,15 @@ pub enum Refusal {
     /// The file was fetched already, or the address changed too often: it stays as it is.
     #[error("the address can no longer be changed")]
     Settled,
+    /// A delivery is owed, or a payment may still come: erasing now would take the buyer's file away.
+    #[error("a delivery is owed, or may be")]
+    Owed,
+    /// The buyer's data were erased: there is nobody to write to any more.
+    #[error("the buyer's data were erased")]
+    Erased,
+    /// Its personal data were written before there were keys, in plain text, which is never rewritten.
+    #[error("its first lines were written before personal data were sealed")]
+    Unsealed,
 }
 
 type Events = Result<Vec<Event>, Refusal>;
@@ -54,6 +64,13 @@ pub fn decide(policy: &Policy, payment: Option<&Payment>, input: &Input, now: Ti
     };
     match input {
         Input::Buy(_) => Err(Refusal::Exists),
+        Input::SendAgain | Input::Readdress(_) | Input::Correct(..) | Input::Resend(_)
+            if payment.buyer.is_erased() =>
+        {
+            Err(Refusal::Erased)
+        }
+        // A page would be opened in nobody's name.
+        Input::Repeat | Input::Retry if payment.buyer.is_erased() => Err(Refusal::Spent),
         Input::Repeat if payment.is_spent() => Err(Refusal::Spent),
         Input::Retry if payment.is_spent() && !payment.may_retry(policy, now) => Err(Refusal::Spent),
         Input::Repeat | Input::Verify => Ok(vec![]),
@@ -71,6 +88,7 @@ pub fn decide(policy: &Policy, payment: Option<&Payment>, input: &Input, now: Ti
             true => vec![],
             false => vec![Event::Revoked { link: sale.link.number, by: by.clone() }],
         }),
+        Input::Erase { by, force } => personal::erase(payment, by, *force),
         Input::Report(report) => Ok(reported(policy, payment, report, now)),
     }
 }

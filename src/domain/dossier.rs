@@ -8,7 +8,7 @@ use super::event::Event;
 use super::evidence::Entry;
 use super::merchant::Merchant;
 use super::payment::{Payment, Status};
-use super::values::{Attempt, Lang, Phone, Timestamp, TransactionId};
+use super::values::{Attempt, ERASED, Lang, Phone, Timestamp, TransactionId};
 use super::words;
 
 /// Where the letter goes (CinetPay's documentation).
@@ -142,8 +142,8 @@ impl Case<'_> {
             payment.price.decimal(),
             payment.price.currency()
         );
-        let phone =
-            payment.buyer.phone.as_ref().map_or_else(|| "non communiqué à notre boutique".to_owned(), masked);
+        let unknown = if payment.buyer.is_erased() { ERASED } else { "non communiqué à notre boutique" };
+        let phone = payment.buyer.phone.as_ref().map_or_else(|| unknown.to_owned(), masked);
         let sale = payment.sale();
         let (method, number) = match &payment.status {
             Status::Review { payment_method, provider_tx_id, .. } => {
@@ -255,7 +255,8 @@ impl Case<'_> {
             | Event::Reminded { .. }
             | Event::ReminderFailed { .. }
             | Event::Revoked { .. }
-            | Event::Note { .. } => return None,
+            | Event::Note { .. }
+            | Event::Erased { .. } => return None,
         })
     }
 

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::values::{Attempt, Buyer, Claimed, Money, Timestamp};
 
-/// The format version that every stored event carries.
-pub const FORMAT: u8 = 1;
+/// The format version that every stored event carries. 1: personal data in plain text; 2: sealed beside the events.
+pub const FORMAT: u8 = 2;
 
 /// One fact about an order. In JSON: `{"kind": "PAID", …}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -180,6 +180,11 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         buyer: Option<Buyer>,
     },
+    /// Everything personal was erased, for good; the link is withdrawn.
+    Erased {
+        /// Who did it: `admin`, or the name they gave.
+        by: String,
+    },
 }
 
 /// A person's act.
@@ -244,6 +249,7 @@ impl Event {
             Self::Revoked { .. } => "REVOKED",
             Self::Refunded { .. } => "REFUNDED",
             Self::Note { .. } => "NOTE",
+            Self::Erased { .. } => "ERASED",
         }
     }
 }

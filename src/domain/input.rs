@@ -39,6 +39,13 @@ pub enum Input {
     Refund(Decision),
     /// A person withdraws the link.
     Revoke(Decision),
+    /// A person has everything personal erased.
+    Erase {
+        /// Who.
+        by: String,
+        /// Also while a delivery is owed or a payment may still come.
+        force: bool,
+    },
     /// An errand came back.
     Report(Report),
 }

@@ -35,6 +35,12 @@ pub fn violations(payment: &Payment, history: &[Event]) -> Vec<String> {
     if let Status::Refunded(sale) = &payment.status {
         law(sale.link.revoked, "refunded with a live link");
     }
+    if payment.erased_at.is_some() {
+        law(payment.buyer.is_erased(), "erased, and its buyer is still known");
+        law(payment.sale().is_none_or(|sale| sale.link.revoked), "erased with a live link");
+        let owed = matches!(&payment.status, Status::Paid(sale) if matches!(sale.mail, Mail::Owed { .. }));
+        law(!owed, "erased, and a mail is owed to nobody");
+    }
     found
 }
 

@@ -14,6 +14,7 @@ pub mod invariants;
 pub mod merchant;
 pub mod numerals;
 pub mod payment;
+pub mod personal;
 pub mod proof;
 pub mod receipt;
 pub mod reminder;

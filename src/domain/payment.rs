@@ -42,6 +42,8 @@ pub struct Payment {
     pub checks: u32,
     /// When CinetPay was last asked.
     pub checked_at: Option<Timestamp>,
+    /// When everything personal was erased.
+    pub erased_at: Option<Timestamp>,
     /// Where it stands.
     pub status: Status,
 }
@@ -321,6 +323,7 @@ impl Payment {
             notices: Vec::new(),
             checks: 0,
             checked_at: None,
+            erased_at: None,
             status: Status::Created(Opening::Due { at }),
         })
     }

@@ -1,6 +1,7 @@
 //! The rules, as tables and as properties.
 
 mod edges;
+mod erasure;
 mod laws;
 mod papers;
 mod reminders;
@@ -140,6 +141,7 @@ fn input(word: &str) -> Input {
         "reject" => Input::Reject(by()),
         "refund" => Input::Refund(by()),
         "revoke" => Input::Revoke(by()),
+        "erase" | "eraseForced" => Input::Erase { by: "admin".into(), force: word == "eraseForced" },
         "opened" => report(Report::Opened {
             attempt: Attempt::FIRST,
             payment_url: "https://pay".to_owned(),
@@ -170,7 +172,7 @@ const WORDS: &[&str] = &[
     "buy", "repeat", "notify", "notify2", "download", "retry", "sendAgain", "readdress", "openedAgain",
     "verify", "resend", "approve", "reject", "refund", "revoke", "opened", "notOpened", "timedOut",
     "accepted", "mismatch", "otherCurrency", "noAmount", "refused", "pending", "unknown", "unheard",
-    "mailed", "mailRefused", "mailLater",
+    "mailed", "mailRefused", "mailLater", "erase", "eraseForced",
 ];
 
 /// Every (status, input) pair: the events that follow, and the status after them.

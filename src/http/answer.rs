@@ -244,6 +244,22 @@ impl From<Refusal> for Problem {
                 "The file was downloaded already, or the address was corrected several times: it can no longer change. \
                  Write to the seller.",
             ),
+            Refusal::Owed => Self::new(StatusCode::CONFLICT, "delivery-owed").explained(
+                "Une livraison est due à cet acheteur, ou son paiement peut encore arriver. Attendez, ou forcez \
+                 l’effacement : le fichier ne lui sera pas envoyé.",
+                "A delivery is owed to this buyer, or the payment may still come. Wait, or force the erasure: the file \
+                 will not be sent.",
+            ),
+            Refusal::Erased => Self::new(StatusCode::CONFLICT, "erased").explained(
+                "Les données de l’acheteur ont été effacées : il n’y a plus personne à qui écrire.",
+                "The buyer's data were erased: there is nobody to write to any more.",
+            ),
+            Refusal::Unsealed => Self::new(StatusCode::CONFLICT, "unsealed").explained(
+                "Cette commande date d’avant le chiffrement : ses données sont en clair dans des lignes du journal qui ne \
+                 changent jamais. Elle ne peut pas être effacée.",
+                "This order was taken before personal data were sealed: they stand in plain text in journal lines that \
+                 never change. It cannot be erased.",
+            ),
         }
     }
 }

@@ -79,7 +79,10 @@ fn unpaid(order: OrderId, error: AskError) -> Problem {
             | Refusal::Exists
             | Refusal::Spent
             | Refusal::Soon
-            | Refusal::Settled,
+            | Refusal::Settled
+            | Refusal::Owed
+            | Refusal::Erased
+            | Refusal::Unsealed,
         ) => not_paid(),
         AskError::Refused(refusal @ Refusal::Link(_)) => numbered(order, refusal.into()),
         AskError::Busy | AskError::Gone | AskError::Late | AskError::NoRoom | AskError::NotOpened(_) => {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -11,7 +12,8 @@ use super::index::guard::{Folder, Sled};
 use super::index::receipts::Series;
 use super::journal::{Applied, JournalError, Medium, Position, walk};
 use super::open::{discard, folder_error, lock, open_index, whole};
-use super::record::{Located, decode_body};
+use super::record::{Kept, Keys, Located, Read, ReadError, decode_body};
+use super::seal::{Chance, Held, Keyring, Lost};
 use super::{LedgerError, OpenError};
 use crate::domain::event::Event;
 use crate::domain::invariants::violations;
@@ -35,6 +37,10 @@ pub struct Report {
     pub bytes: u64,
     /// Orders.
     pub orders: u64,
+    /// Orders whose personal data were erased.
+    pub erased: u64,
+    /// Orders whose personal data were lost with their key, which a person has accepted.
+    pub given_up: u64,
     /// The hash of the last good line: note it elsewhere, and nobody can rewrite history unseen.
     pub head: Option<String>,
     /// Whether the index was compared, which needs a closed store.
@@ -69,6 +75,10 @@ pub(super) struct Order {
     /// The number of its receipt.
     pub(super) receipt: Option<ReceiptNumber>,
     broken: bool,
+    /// The keys that its lines were sealed with, and whether a line says that they are destroyed.
+    keys: Vec<(u64, bool)>,
+    /// One of its keys was lost, and a person has accepted that.
+    given_up: bool,
 }
 
 #[cfg(test)]
@@ -93,16 +103,19 @@ pub fn verify(store: &Path, progress: &mut dyn FnMut(u64)) -> Result<Report, Ope
     // Held until the end, so that the index stays as it is while it is compared.
     let closed = lock_existing(store)?;
     let medium = Medium::Disk(store.join("journal"));
+    let ring = Arc::new(Keyring::read(&medium, Chance::System)?);
     let mut report = Report::default();
     let mut orders: HashMap<OrderId, Order> = HashMap::new();
-    let (mut bytes, mut last, mut series) = (0, None, Series::default());
+    let (mut bytes, mut last, mut series, mut lost) = (0, None, Series::default(), Vec::new());
     let walked = walk(&medium, &mut |line, position| {
         bytes += u64::from(position.len) + 1;
         if line.seq % PROGRESS_LINES == 0 {
             progress(bytes);
         }
         last = Some((line.seq, position, line.hash));
-        if let Err(reason) = fold((&mut orders, &mut series), line.seq, line.body, position) {
+        let outcome = read(&ring, line.seq, line.body, &mut lost)
+            .and_then(|read| fold((&mut orders, &mut series), read, position));
+        if let Err(reason) = outcome {
             report.find(format!("ligne {0}: {reason} / line {0}: {reason}", line.seq));
         }
         Ok(())
@@ -121,6 +134,7 @@ pub fn verify(store: &Path, progress: &mut dyn FnMut(u64)) -> Result<Report, Ope
         Err(error) => return Err(error.into()),
     }
     report.orders = orders.len() as u64;
+    keys(&ring, &orders, lost, &mut report);
     for (id, order) in &orders {
         let Some(payment) = order.payment.as_ref().filter(|_| !order.broken) else { continue };
         for violation in violations(payment, &order.history) {
@@ -134,7 +148,7 @@ pub fn verify(store: &Path, progress: &mut dyn FnMut(u64)) -> Result<Report, Ope
             position,
             hash: String::from_utf8_lossy(&hash).into_owned(),
         });
-        index(store, (&orders, &series), last.as_ref(), &mut report);
+        index(store, &ring, (&orders, &series), last.as_ref(), &mut report);
     }
     Ok(report)
 }
@@ -142,6 +156,7 @@ pub fn verify(store: &Path, progress: &mut dyn FnMut(u64)) -> Result<Report, Ope
 /// Compares the index of a store that nobody has open with the journal's orders.
 fn index(
     store: &Path,
+    ring: &Arc<Keyring>,
     (orders, series): (&HashMap<OrderId, Order>, &Series),
     last: Option<&Applied>,
     report: &mut Report,
@@ -153,12 +168,14 @@ fn index(
     report.index_compared = folder.was_closed();
     match folder.open() {
         Sled::Open(db) if report.index_compared => {
-            compare(&Index::new(db), orders, last, series, &mut |finding| report.find(finding));
+            compare(&Index::new(db, Arc::clone(ring)), orders, last, series, &mut |finding| {
+                report.find(finding)
+            });
         }
         // A daemon that was killed leaves an index that may be behind, but never one that is ahead.
         Sled::Open(db) => {
             let (seq, path) = (report.lines, store.join("journal"));
-            if let Ok(Some(applied)) = Index::new(db).applied()
+            if let Ok(Some(applied)) = Index::new(db, Arc::clone(ring)).applied()
                 && applied.seq > seq
             {
                 report.find(JournalError::Behind { path, last: seq, applied: applied.seq }.to_string());
@@ -183,14 +200,37 @@ fn lock_existing(store: &Path) -> Result<Option<std::fs::File>, OpenError> {
     }
 }
 
+/// A line with its personal part. One whose key is lost goes on as if it had been erased.
+fn read(ring: &Keyring, seq: u64, body: &[u8], lost: &mut Vec<(u64, Lost)>) -> Result<Read, String> {
+    match decode_body(seq, body, Keys::Of(ring)) {
+        Ok(read) => Ok(read),
+        Err(ReadError::Lost(key)) => {
+            let read = decode_body(seq, body, Keys::None).map_err(|error| error.to_string())?;
+            if let Kept::Sealed(slot, _) = read.kept {
+                lost.push((slot, key));
+            }
+            Ok(read)
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 fn fold(
     (orders, series): (&mut HashMap<OrderId, Order>, &mut Series),
-    seq: u64,
-    body: &[u8],
+    read: Read,
     position: Position,
 ) -> Result<(), String> {
-    let (id, line) = decode_body(seq, body)?;
+    let Read { order: id, line, kept, erases } = read;
+    let seq = line.seq;
     let order = orders.entry(id).or_default();
+    match kept {
+        Kept::Sealed(slot, held) => {
+            order.keys.push((slot, false));
+            order.given_up |= held == Held::GivenUp;
+        }
+        Kept::None | Kept::Plain => {}
+    }
+    order.keys.iter_mut().for_each(|(slot, gone)| *gone |= erases.contains(slot));
     if order.broken {
         return Ok(());
     }
@@ -209,22 +249,84 @@ fn fold(
     }
 }
 
+/// Counts what was erased and given up, and finds keys that are lost, and erasures whose keys are still there. A lost key
+/// that a line says is destroyed is an erasure that was torn: the next start completes it.
+fn keys(ring: &Keyring, orders: &HashMap<OrderId, Order>, lost: Vec<(u64, Lost)>, report: &mut Report) {
+    for (slot, key) in lost {
+        if !orders.get(&key.order).is_some_and(|order| order.keys.contains(&(slot, true))) {
+            report.find(key.to_string());
+        }
+    }
+    for (id, order) in orders {
+        let erased = order.payment.as_ref().is_some_and(|payment| payment.erased_at.is_some());
+        report.erased += u64::from(erased);
+        report.given_up += u64::from(order.given_up && !erased);
+        for (slot, _) in order.keys.iter().filter(|(_, gone)| *gone) {
+            if matches!(ring.get(*slot, *id), Ok(Held::Live(_))) {
+                report.find(format!(
+                    "{id}: effacée, mais sa clé {slot} existe encore: interrompu, ou un fichier de clés plus ancien a \
+                     été remis en place / erased, but its key {slot} is still there: interrupted, or an older key file \
+                     was put back (auditshield ledger rebuild)"
+                ));
+            }
+        }
+    }
+}
+
 /// Sets the index aside and makes it anew from the journal. The store must be closed. Returns the last seq. Blocks.
 ///
 /// # Errors
-/// In use, or the journal is damaged.
+/// In use, or the journal is damaged, or a key is lost.
 pub fn rebuild(store: &Path) -> Result<u64, OpenError> {
+    rebuild_with(store, LostKeys::Refused)
+}
+
+/// The same where keys are lost for good, if need be: their orders go on without personal data, which is noted in the
+/// key file.
+///
+/// # Errors
+/// As [`rebuild`].
+pub fn rebuild_with(store: &Path, lost_keys: LostKeys) -> Result<u64, OpenError> {
     if !store.is_dir() {
         return Err(folder_error(store)(std::io::ErrorKind::NotFound.into()));
     }
     whole(store)?;
     let _lock = lock(store)?;
     let folder = Folder::of(store);
+    let medium = Medium::Disk(store.join("journal"));
+    let ring = Arc::new(Keyring::open(&medium, Chance::System)?);
+    if lost_keys == LostKeys::Accepted {
+        give_up(&medium, &ring)?;
+    }
     discard(&folder, store, "asked for")?;
-    let opened = open_index(&folder, &Medium::Disk(store.join("journal")), store)?;
+    let opened = open_index(&folder, &medium, &ring, store)?;
     let settled = opened.index.flush().map_err(LedgerError::from).is_ok();
     if settled && super::index::guard::sync_db(&folder.path()).is_ok() {
         folder.mark_clean().map_err(folder_error(store))?;
     }
     Ok(opened.recovered.chain.next_seq - 1)
+}
+
+/// What a rebuild makes of keys that are missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LostKeys {
+    /// It refuses: the file may still be found.
+    Refused,
+    /// They are given up, for good.
+    Accepted,
+}
+
+fn give_up(medium: &Medium, ring: &Keyring) -> Result<(), OpenError> {
+    let mut lost = Vec::new();
+    walk(medium, &mut |line, _| {
+        let Ok(read) = decode_body(line.seq, line.body, Keys::None) else { return Ok(()) };
+        if let Kept::Sealed(slot, _) = read.kept
+            && ring.get(slot, read.order)? == Held::Lost
+        {
+            tracing::warn!(order = %read.order, slot, "a lost key is given up, as asked for");
+            lost.push((slot, read.order));
+        }
+        Ok(())
+    })?;
+    Ok(ring.give_up(&lost)?)
 }

@@ -13,9 +13,11 @@ use super::index::indexer::IndexerState;
 use super::index::overlay::Overlay;
 use super::index::{Change, Index};
 use super::journal::{
-    self, AppendError, Entry as Append, Medium, OnFatal, Trouble, Writer, Written, read_line,
+    self, AppendError, Entry as Append, KeyWork, Medium, OnFatal, Trouble, Writer, Written, read_line,
 };
-use super::record::{Line, Located, Snapshot, decode_body, encode_body};
+use super::record::{Commit, Keys, Line, Located, Read, ReadError, Snapshot, decode_body};
+use super::seal::Keyring;
+use super::vault::Vault;
 use super::worker::Worker;
 use super::{CommitError, Health, LETTING_GO, LedgerError};
 use crate::domain::event::Event;
@@ -34,6 +36,7 @@ const PERMIT_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Journal, index and what stands between them.
 pub struct Embedded {
     pub(super) medium: Medium,
+    pub(super) ring: Arc<Keyring>,
     pub(super) journal: Arc<Writer>,
     /// Taken at `close`, so that sled lets go of its files although handles to the ledger live on.
     pub(super) index: RwLock<Option<Index>>,
@@ -64,12 +67,11 @@ impl Embedded {
         if let Some((_, snapshot)) = self.overlay.lock().latest.get(&id) {
             return Ok(Some(Arc::clone(snapshot)));
         }
-        let Some((lines, payment)) = self.index()?.order(id)? else { return Ok(None) };
-        let payment = match payment {
-            Some(payment) => payment,
+        let Some((lines, state)) = self.index()?.order(id)? else { return Ok(None) };
+        Ok(Some(Arc::new(match state {
+            Some((payment, vault)) => Snapshot { payment: Arc::new(payment), vault, lines },
             None => self.refold(id, &lines)?,
-        };
-        Ok(Some(Arc::new(Snapshot { payment: Arc::new(payment), lines })))
+        })))
     }
 
     /// The number of a paid order's receipt.
@@ -94,13 +96,13 @@ impl Embedded {
 
     /// The lines of an order, read back from the journal.
     pub(super) fn lines(&self, id: OrderId, lines: &[Located]) -> Result<Vec<Line>, LedgerError> {
-        lines.iter().map(|located| self.line(id, located).map(|(line, _)| line)).collect()
+        lines.iter().map(|located| self.line(id, located).map(|(read, _)| read.line)).collect()
     }
 
     /// The same lines with their bytes and hashes.
     pub(super) fn evidence(&self, id: OrderId, lines: &[Located]) -> Result<Vec<Entry>, LedgerError> {
         let read = |located: &Located| {
-            let (Line { seq, at, version, events }, bytes) = self.line(id, located)?;
+            let (Read { line: Line { seq, at, version, events }, .. }, bytes) = self.line(id, located)?;
             let unreadable = |_| LedgerError::Line("not UTF-8".into());
             let text = String::from_utf8(bytes).map_err(unreadable)?;
             let sound =
@@ -112,23 +114,28 @@ impl Embedded {
     }
 
     /// A line and its bytes.
-    fn line(&self, id: OrderId, located: &Located) -> Result<(Line, Vec<u8>), LedgerError> {
+    pub(super) fn line(&self, id: OrderId, located: &Located) -> Result<(Read, Vec<u8>), LedgerError> {
         let bytes = read_line(&self.medium, located.seq, located.position)?;
         let line = journal::line::decode(&bytes).map_err(|reason| LedgerError::Line(reason.into()))?;
-        match decode_body(line.seq, line.body).map_err(LedgerError::Line)? {
-            (order, line) if order == id && line.seq == located.seq => Ok((line, bytes)),
+        let read = decode_body(line.seq, line.body, Keys::Of(&self.ring)).map_err(|error| match error {
+            ReadError::Lost(lost) => LedgerError::Lost(lost),
+            ReadError::Line(reason) | ReadError::Keys(reason) => LedgerError::Line(reason),
+        })?;
+        match read {
+            read if read.order == id && read.line.seq == located.seq => Ok((read, bytes)),
             _ => Err(LedgerError::Line("the index points to another order's line".into())),
         }
     }
 
     /// A snapshot of another format is folded again from its events.
-    fn refold(&self, id: OrderId, lines: &[Located]) -> Result<Payment, LedgerError> {
-        let mut payment = None;
-        for line in self.lines(id, lines)? {
-            let next = Payment::evolve(payment.as_ref(), id, &line.events, line.at);
-            payment = Some(next.map_err(|error| LedgerError::Line(error.to_string()))?);
+    fn refold(&self, id: OrderId, lines: &[Located]) -> Result<Snapshot, LedgerError> {
+        let mut snapshot: Option<Snapshot> = None;
+        for located in lines {
+            let (read, _) = self.line(id, located)?;
+            let next = Snapshot::after(snapshot.as_ref(), &read, located.position, &self.ring);
+            snapshot = Some(next.map_err(LedgerError::Line)?);
         }
-        payment.ok_or_else(|| LedgerError::Line("an order without lines".into()))
+        snapshot.ok_or_else(|| LedgerError::Line("an order without lines".into()))
     }
 
     pub(super) async fn commit(
@@ -209,8 +216,14 @@ impl Embedded {
             return Err(CommitError::Conflict);
         }
         let payment = Payment::evolve(base.map(|base| &*base.payment), id, events, now)?;
-        let body = encode_body(id, payment.version, events, now)
-            .map_err(|error| CommitError::Io(error.to_string()))?;
+        let erases = self.keys_to_destroy(id, base, events)?;
+        let (seal, before) = self.seal(id, base, events)?;
+        let commit = Commit { order: id, version: payment.version, events, at: now, erases: &erases };
+        let body = commit.encode(seal.as_ref()).map_err(CommitError::Io)?;
+        let vault = Vault::after(base.map(|base| &**base), &payment, seal.as_ref(), &self.ring);
+        let vault = vault.map_err(CommitError::Io)?;
+        let after = erases.iter().map(|slot| Keyring::destroyed(*slot, id)).collect();
+        let keys = KeyWork { before, after };
         let mut lines = Vec::with_capacity(base.map_or(0, |base| base.lines.len()) + 1);
         lines.extend(base.iter().flat_map(|base| &base.lines));
         let (payment, before) = (Arc::new(payment), base.cloned());
@@ -220,7 +233,7 @@ impl Embedded {
             let outcome = match outcome {
                 Ok(written) => {
                     lines.push(Located { seq: written.seq, position: written.position });
-                    let snapshot = Arc::new(Snapshot { payment, lines });
+                    let snapshot = Arc::new(Snapshot { payment, vault, lines });
                     let change = Change { written, before, snapshot: Arc::clone(&snapshot), receipt: None };
                     overlay.add(change, permit);
                     Ok(snapshot)
@@ -233,7 +246,7 @@ impl Embedded {
             // Nobody waits any more: the commit stands all the same.
             let _ = reply.send(outcome);
         });
-        Ok(Append { body, done })
+        Ok(Append { body, keys, done })
     }
 
     pub(super) fn health(&self) -> Health {

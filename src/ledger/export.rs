@@ -5,12 +5,13 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::journal::{self, Medium, Position};
-use super::record::decode_body;
+use super::record::{Kept, Keys, ReadError, decode_body};
+use super::seal::{Chance, Held, Keyring};
 use super::{JournalError, OpenError};
 use crate::domain::event::Event;
 use crate::domain::values::{OrderId, Timestamp};
 
-/// One commit. CREATED holds the buyer's personal data.
+/// One commit, its personal data opened.
 #[derive(Debug, Serialize)]
 pub struct Exported {
     /// Its number in the journal.
@@ -25,6 +26,9 @@ pub struct Exported {
     pub events: Vec<Event>,
     /// The hash of its line in the journal.
     pub hash: String,
+    /// Set where personal data stood and were erased.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub erased: bool,
 }
 
 /// Hands every commit, or those of one order, to `take`, oldest first. A daemon may have the store open. Blocks.
@@ -37,18 +41,23 @@ pub fn export(
     take: &mut dyn FnMut(&Exported) -> std::io::Result<()>,
 ) -> Result<u64, OpenError> {
     let medium = Medium::Disk(store.join("journal"));
+    let ring = Keyring::read(&medium, Chance::System)?;
     let mut count = 0;
     let mut on_line = |line: &journal::Line<'_>, position: Position| {
         let seq = line.seq;
-        let read = decode_body(seq, line.body);
-        let (order, commit) = read.map_err(|reason| JournalError::Receiver { seq, reason })?;
+        let read = decode_body(seq, line.body, Keys::Of(&ring)).map_err(|error| match error {
+            ReadError::Lost(lost) => JournalError::Lost(lost),
+            ReadError::Line(reason) | ReadError::Keys(reason) => JournalError::Receiver { seq, reason },
+        })?;
+        let (order, commit) = (read.order, read.line);
         if only.is_some_and(|only| only != order) {
             return Ok(());
         }
         count += 1;
         let hash = String::from_utf8_lossy(&line.hash).into_owned();
         let (at, version, events) = (commit.at, commit.version, commit.events);
-        let exported = Exported { seq, at, order, version, events, hash };
+        let erased = matches!(read.kept, Kept::Sealed(_, Held::Destroyed | Held::GivenUp));
+        let exported = Exported { seq, at, order, version, events, hash, erased };
         take(&exported).map_err(JournalError::io(medium.path(position.segment)))
     };
     let walked = journal::walk(&medium, &mut on_line)?;

@@ -7,15 +7,18 @@
 mod backup;
 pub mod check;
 mod embedded;
+mod erasure;
 mod export;
 mod index;
 pub mod journal;
 mod open;
 mod query;
 mod record;
+pub mod seal;
 pub mod simulated;
 #[cfg(test)]
 mod tests;
+mod vault;
 mod worker;
 
 use std::path::PathBuf;
@@ -26,15 +29,16 @@ use crate::domain::event::Event;
 use crate::domain::evidence::Entry;
 use crate::domain::payment::{FoldError, Payment, Status};
 use crate::domain::receipt::ReceiptNumber;
-use crate::domain::values::{OrderId, Timestamp};
+use crate::domain::values::{Email, OrderId, Timestamp};
 
-pub use backup::{BackupError, Copied, backup, restore};
-pub use check::{Report, rebuild, verify};
+pub use backup::{BackupError, Copied, backup, restore, restore_with};
+pub use check::{LostKeys, Report, rebuild, rebuild_with, verify};
 pub use export::{Exported, export};
 pub use index::IndexError;
 pub use journal::{JournalError, OnFatal};
 pub use query::{PAGE_ORDERS_MAX, Page, Query, Sales};
 pub use record::Line;
+pub use seal::Lost;
 
 /// The thread in which the index's store is let go of. It may panic there, at sled's own last sync: expected, handled.
 pub const LETTING_GO: &str = "index-close";
@@ -110,6 +114,9 @@ pub enum LedgerError {
     /// A stored line is not what it should be.
     #[error("unreadable line: {0}")]
     Line(String),
+    /// An order's key is missing.
+    #[error(transparent)]
+    Lost(#[from] Lost),
 }
 
 /// An order as it was committed: what its next commit continues. Cheap to clone.
@@ -155,6 +162,9 @@ pub enum CommitError {
     /// The order could not be read.
     #[error(transparent)]
     Read(#[from] LedgerError),
+    /// The order cannot be erased: its first lines were written before there were keys.
+    #[error("its personal data stand in plain text in lines that are never changed")]
+    Unsealed,
 }
 
 /// Whether the ledger can commit, and how it keeps up.
@@ -292,6 +302,16 @@ impl Ledger {
             Some(snapshot) => store.evidence(id, &snapshot.lines),
             None => Ok(Vec::new()),
         }
+    }
+
+    /// Every order in whose lines this address stands, now or before it was corrected. Reads the whole journal: call it
+    /// in `spawn_blocking`.
+    ///
+    /// # Errors
+    /// The journal cannot be read or is damaged.
+    pub fn mentions(&self, address: &Email) -> Result<Vec<OrderId>, LedgerError> {
+        let Ledger::Embedded(store) = self;
+        store.mentions(address)
     }
 
     /// The number of a paid order's receipt: 1, 2, 3 … within the year (UTC) of the payment, in the journal's order,

@@ -18,15 +18,20 @@ use super::index::indexer::{Indexer, IndexerState};
 use super::index::overlay::Overlay;
 use super::index::receipts::Series;
 use super::index::totals::Totals;
-use super::index::{self, Change, Due, Index, IndexError, STATUSES};
-use super::journal::{self, Applied, JournalError, Medium, Position, Recovered, Settings, Writer, Written};
-use super::record::{Located, Snapshot, decode_body};
+use super::index::{self, Change, Due, Index, IndexError, STATUSES, keys};
+use super::journal::{
+    self, Applied, HashText, JournalError, Medium, Position, Recovered, Settings, Writer, Written,
+};
+use super::record::{Keys, Read, ReadError, Snapshot, decode_body};
+use super::seal::{Chance, Held, Keyring};
 use super::simulated::{self, Pace};
+use super::vault::Vault;
 use super::worker::Worker;
 use super::{OpenError, OpenOptions};
-use crate::domain::payment::Payment;
 use crate::domain::values::OrderId;
 
+/// Of so many of the newest orders one is surely not erased.
+const NEWEST_ORDERS_MAX: usize = 64;
 /// Lines replayed into sled per batch. Several lines of one order become one write.
 const REPLAY_LINES_MAX: usize = 8 * 1024;
 
@@ -37,27 +42,29 @@ pub(super) fn open(options: OpenOptions) -> Result<Embedded, OpenError> {
     let lock = lock(store)?;
     let medium = Medium::Disk(store.join("journal"));
     let folder = Folder::of(store);
-    assemble(&options, medium, folder, Some(lock), None)
+    assemble(&options, medium, Chance::System, folder, Some(lock), None)
 }
 
 /// The same on a simulated machine. Needs the runtime whose tasks its workers become.
 pub(super) fn open_simulated(options: simulated::Options) -> Result<Embedded, OpenError> {
     let simulated::Options { machine, pace, usual } = options;
     let (medium, folder) = (Medium::Memory(machine.journal), Folder::Memory(machine.index));
-    assemble(&usual, medium, folder, None, Some(pace))
+    assemble(&usual, medium, machine.chance.0, folder, None, Some(pace))
 }
 
 /// Recovers, and starts both workers: threads, or with a pace tasks.
 fn assemble(
     options: &OpenOptions,
     medium: Medium,
+    chance: Chance,
     folder: Folder,
     lock: Option<File>,
     pace: Option<Pace>,
 ) -> Result<Embedded, OpenError> {
     let store = &options.folder;
     let was_closed = folder.was_closed();
-    let Opened { index, recovered, memory, anew } = open_index(&folder, &medium, store)?;
+    let ring = Arc::new(Keyring::open(&medium, chance)?);
+    let Opened { index, recovered, memory, anew } = open_index(&folder, &medium, &ring, store)?;
     let settings = Settings { segment_bytes: options.segment_bytes, on_fatal: Arc::clone(&options.on_fatal) };
     let journal = Arc::new(Writer::start_at(medium.clone(), &recovered, settings, pace.clone())?);
     let overlay = Arc::new(Overlay::default());
@@ -85,6 +92,7 @@ fn assemble(
     info!(last_seq = journal.last_seq(), "the ledger is open");
     let store = Embedded {
         medium,
+        ring,
         journal,
         index: RwLock::new(Some(index)),
         overlay,
@@ -150,7 +158,12 @@ pub(super) struct Memory {
 }
 
 /// Opens the index and brings it level with the journal; an index in doubt is set aside and made anew, once.
-pub(super) fn open_index(folder: &Folder, medium: &Medium, store: &Path) -> Result<Opened, OpenError> {
+pub(super) fn open_index(
+    folder: &Folder,
+    medium: &Medium,
+    ring: &Arc<Keyring>,
+    store: &Path,
+) -> Result<Opened, OpenError> {
     let has_history = medium.list().is_ok_and(|segments| {
         segments.iter().any(|&first| medium.open_read(first).and_then(|s| s.size()).is_ok_and(|len| len > 0))
     });
@@ -160,13 +173,17 @@ pub(super) fn open_index(folder: &Folder, medium: &Medium, store: &Path) -> Resu
         note_rebuild("it is missing");
     }
     folder.mark_open().map_err(folder_error(store))?;
-    match attempt(folder, medium, has_history) {
+    let mut outcome = attempt(folder, medium, ring, has_history);
+    if matches!(outcome, Err(Refused::Journal(JournalError::Lost(_)))) && completed(medium, ring)? {
+        outcome = attempt(folder, medium, ring, has_history);
+    }
+    match outcome {
         Ok(opened) => Ok(opened),
         Err(Refused::Journal(error)) => Err(error.into()),
         Err(Refused::Locked) => Err(OpenError::InUse(store.to_owned())),
         Err(Refused::Index(reason)) => {
             discard(folder, store, &reason)?;
-            attempt(folder, medium, false).map_err(|refused| match refused {
+            attempt(folder, medium, ring, false).map_err(|refused| match refused {
                 Refused::Journal(error) => error.into(),
                 Refused::Locked => OpenError::InUse(store.to_owned()),
                 Refused::Index(reason) => OpenError::Index(reason),
@@ -197,12 +214,13 @@ enum Refused {
     Index(String),
 }
 
-fn attempt(folder: &Folder, medium: &Medium, used: bool) -> Result<Opened, Refused> {
-    let index = Index::new(match folder.open() {
+fn attempt(folder: &Folder, medium: &Medium, ring: &Arc<Keyring>, used: bool) -> Result<Opened, Refused> {
+    let db = match folder.open() {
         Sled::Open(db) => db,
         Sled::Locked => return Err(Refused::Locked),
         Sled::Broken => return Err(Refused::Index("sled does not open".into())),
-    });
+    };
+    let index = Index::new(db, Arc::clone(ring));
     let outcome = catch_unwind(AssertUnwindSafe(|| level(&index, medium, used)));
     let panicked = Err(Refused::Index("sled panicked while it was read".into()));
     let (recovered, memory, anew) = outcome.unwrap_or(panicked)?;
@@ -228,25 +246,77 @@ fn level(index: &Index, medium: &Medium, used: bool) -> Result<Level, Refused> {
         (None, Some(_)) => return Err(Refused::Index("it was made before receipts had numbers".into())),
     };
     let anew = applied.is_none().then_some([0; STATUSES]);
-    let mut replay = Replay { index, orders: HashMap::new(), lines: 0, last: None, anew, series };
+    let mut replay =
+        Replay { index, orders: HashMap::new(), lines: 0, last: None, anew, series, erased: Vec::new() };
     let recovered = journal::recover(medium, applied.as_ref(), &mut |line, position| {
         let receiver = |reason| JournalError::Receiver { seq: line.seq, reason };
-        replay.take(line, position).map_err(receiver)
+        let read = decode_body(line.seq, line.body, Keys::Of(index.ring())).map_err(|error| match error {
+            ReadError::Lost(lost) => JournalError::Lost(lost),
+            ReadError::Line(reason) | ReadError::Keys(reason) => receiver(reason),
+        })?;
+        replay.take(&read, line.hash, position).map_err(receiver)
     });
     let recovered = recovered.map_err(|error| match error {
         JournalError::Receiver { seq, reason } => Refused::Index(format!("line {seq}: {reason}")),
         other => Refused::Journal(other),
     })?;
+    // After the journal, which knows better whether the index is another store's.
+    if applied.is_some() && !index.fits_keys().map_err(in_doubt)? {
+        return Err(Refused::Index("it was made with another key file, or before there was one".into()));
+    }
+    newest_opens(index)?;
+    index.ring().destroy(&replay.erased).map_err(Refused::Journal)?;
     let series = replay.end().map_err(Refused::Index)?;
     let counts = index.counts().map_err(in_doubt)?;
     let totals = index.totals().map_err(in_doubt)?;
     if !totals.agree(&counts) {
         return Err(Refused::Index("its sales do not add up".into()));
     }
-    let Some(due) = index.due().map_err(in_doubt)? else {
+    let due = index.due().map_err(|error| match error {
+        IndexError::Lost(lost) => Refused::Journal(lost.into()),
+        other => in_doubt(other),
+    })?;
+    let Some(due) = due else {
         return Err(Refused::Index("its marks of what is due are not this version's".into()));
     };
     Ok((recovered, Memory { counts, series, totals, due }, applied.is_none()))
+}
+
+/// Completes every erasure that the journal tells of. A key whose overwriting was torn looks lost, and the line that says
+/// that it was to be destroyed may stand far behind the one that needs it. False: there is nothing to complete.
+fn completed(medium: &Medium, ring: &Keyring) -> Result<bool, JournalError> {
+    let mut left = Vec::new();
+    let walked = journal::walk(medium, &mut |line, _| {
+        if let Ok(read) = decode_body(line.seq, line.body, Keys::None) {
+            for slot in read.erases {
+                if ring.get(slot, read.order)? != Held::Destroyed {
+                    left.push((slot, read.order));
+                }
+            }
+        }
+        Ok(())
+    });
+    // What else is wrong with the journal is said where it was found first.
+    if walked.is_err() || left.is_empty() {
+        return Ok(false);
+    }
+    warn!(keys = left.len(), "completing erasures that were interrupted");
+    ring.destroy(&left)?;
+    Ok(true)
+}
+
+/// Opens the newest order that has a key, so that a key file that is missing or ends too soon is noticed before anything
+/// is sold.
+fn newest_opens(index: &Index) -> Result<(), Refused> {
+    let in_doubt = |error: IndexError| Refused::Index(error.to_string());
+    for id in index.ids(&[keys::ORDER], [0; 16], [u8::MAX; 16]).rev().take(NEWEST_ORDERS_MAX) {
+        match index.order(id.map_err(in_doubt)?) {
+            Err(IndexError::Lost(lost)) => return Err(Refused::Journal(lost.into())),
+            Ok(Some((_, Some((_, Vault::Sealed { .. }))))) => return Ok(()),
+            other => other.map(drop).map_err(in_doubt)?,
+        }
+    }
+    Ok(())
 }
 
 /// Folds journal lines into sled.
@@ -262,31 +332,27 @@ struct Replay<'a> {
     anew: Option<[u64; STATUSES]>,
     /// The receipt numbers given so far.
     series: Series,
+    /// Keys that the lines say are destroyed.
+    erased: Vec<(u64, OrderId)>,
 }
 
 impl Replay<'_> {
-    fn take(&mut self, line: &journal::Line<'_>, position: Position) -> Result<(), String> {
-        let (id, record) = decode_body(line.seq, line.body)?;
+    fn take(&mut self, read: &Read, hash: HashText, position: Position) -> Result<(), String> {
+        let (id, seq) = (read.order, read.line.seq);
         let before = match self.orders.get(&id) {
             Some(change) => Some(Arc::clone(&change.snapshot)),
             None => match self.index.order(id).map_err(|error| error.to_string())? {
-                Some((lines, Some(payment))) => {
-                    Some(Arc::new(Snapshot { payment: Arc::new(payment), lines }))
+                Some((lines, Some((payment, vault)))) => {
+                    Some(Arc::new(Snapshot { payment: Arc::new(payment), vault, lines }))
                 }
                 Some((_, None)) => return Err("a snapshot of an unknown format".into()),
                 None => None,
             },
         };
-        let payment =
-            Payment::evolve(before.as_ref().map(|before| &*before.payment), id, &record.events, record.at)
-                .map_err(|error| error.to_string())?;
-        if payment.version != record.version {
-            return Err("the line's version does not continue the order's".into());
-        }
-        let mut lines = before.as_ref().map(|before| before.lines.clone()).unwrap_or_default();
-        lines.push(Located { seq: line.seq, position });
-        let snapshot = Arc::new(Snapshot { payment: Arc::new(payment), lines });
-        let written = Written { seq: line.seq, position, hash: line.hash };
+        self.erased.extend(read.erases.iter().map(|slot| (*slot, id)));
+        let snapshot = Snapshot::after(before.as_deref(), read, position, self.index.ring())?;
+        let snapshot = Arc::new(snapshot);
+        let written = Written { seq, position, hash };
         let receipt = self.series.number(before.as_ref().map(|before| &*before.payment), &snapshot.payment);
         let change = Change { written, before, snapshot: Arc::clone(&snapshot), receipt };
         let known = self.orders.entry(id).or_insert(change);

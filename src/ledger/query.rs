@@ -202,7 +202,7 @@ impl Scan {
             return Box::new(ids.into_iter().rev().map(Ok));
         }
         let prefix = match (&self.by, self.status) {
-            (By::Email(address), _) => keys::email(address),
+            (By::Email(address), _) => keys::email(address, index.ring()),
             (By::Transaction(id), _) => keys::transaction(id),
             (By::Id, Some(place)) => keys::status(place).to_vec(),
             (By::Id, None) => vec![keys::ORDER],

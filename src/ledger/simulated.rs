@@ -17,12 +17,24 @@ pub struct Machine {
     pub journal: Journal,
     /// The index.
     pub index: Index,
+    /// Where its keys come from.
+    pub chance: Chance,
+}
+
+/// A simulated machine's randomness: the same in every run, and never the same twice.
+#[derive(Debug, Clone)]
+pub struct Chance(pub(super) super::seal::Chance);
+
+impl Default for Chance {
+    fn default() -> Self {
+        Chance(super::seal::Chance::Counted(Arc::default()))
+    }
 }
 
 impl Machine {
     /// A machine with the same disk, to try something on.
     pub fn fork(&self) -> Machine {
-        Machine { journal: self.journal.fork(), index: self.index.fork() }
+        Machine { journal: self.journal.fork(), index: self.index.fork(), chance: self.chance.clone() }
     }
 }
 
@@ -49,4 +61,14 @@ pub struct Options {
     pub pace: Pace,
     /// As for a real one.
     pub usual: OpenOptions,
+}
+
+/// Whether the caller's part of a journal line can be read with the keys in such a file: what a start does with a line,
+/// without the rest of it.
+pub fn reads(body: &[u8], key_file: Vec<u8>) -> bool {
+    let disk = Journal::default();
+    disk.put(super::journal::medium::KEYS, key_file);
+    let medium = super::journal::Medium::Memory(disk);
+    let ring = super::seal::Keyring::read(&medium, super::seal::Chance::System);
+    ring.is_ok_and(|ring| super::record::decode_body(1, body, super::record::Keys::Of(&ring)).is_ok())
 }

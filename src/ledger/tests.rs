@@ -4,4 +4,6 @@
 
 mod golden;
 mod histories;
+mod sealed;
+mod shop;
 mod totals;

@@ -43,6 +43,11 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", "3xx", 403, 404]
 include-operation-id = ["exportCsv", "exportJsonLines", "settle"]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "3xx", 400]
 
+# Confirmed is what repeats the address; a document cannot say "the same", nor that the buyer's own name is taken.
+[[operations]]
+include-operation-id = ["exportPersonalData", "erasePersonalData"]
+checks.positive_data_acceptance.expected-statuses = ["2xx", "3xx", 400]
+
 # What a form must hold depends on the act in its address: a reason, an e-mail. A document cannot say so.
 [[operations]]
 include-operation-id = ["act", "actFromPage"]

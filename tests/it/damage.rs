@@ -11,7 +11,7 @@ use auditshield::ledger::{self, Ledger, OpenOptions};
 use crate::ledger::fill;
 
 /// Small segments, so that the ten orders of `fill` take several.
-const SEGMENT_BYTES: u64 = 2_000;
+const SEGMENT_BYTES: u64 = 2_170;
 /// Lines that `fill` commits.
 const LINES: u64 = 17;
 /// The first line of the last segment.
@@ -39,6 +39,7 @@ pub(crate) fn copy_folder(from: &Path, to: &Path) {
 fn segments(store: &Path) -> Vec<PathBuf> {
     let mut files: Vec<_> =
         fs::read_dir(store.join("journal")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|ending| ending == "jsonl"));
     files.sort();
     files
 }

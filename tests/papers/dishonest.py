@@ -67,7 +67,6 @@ paid = next(at for at, line in enumerate(proof["lines"]) if '"kind":"PAID"' in l
 CASES = {
     "another amount": change(amount=20_000),
     "another currency": change(currency="XAF"),
-    "another buyer": change(email="kofi@example.gh"),
     "another day": change(paid_at="2026-01-01T00:00:00.000Z"),
     "another transaction": change(transaction_id=proof["order"]["order_id"] + "R2"),
     "a refund that was none": change(status="REFUNDED"),
@@ -81,7 +80,7 @@ CASES = {
     "no lines": lines(lambda all: []),
     "a line changed": lines(lambda all: all[:-1] + [all[-1].replace('"at":"2', '"at":"3')]),
     "a line changed and hashed anew, which the chain does not bear":
-        lines(lambda all: [rehashed(all[0], '"lang":"fr"', '"lang":"en"')] + all[1:]),
+        lines(lambda all: [rehashed(all[0], '"buyer":{}', '"buyer":{ }')] + all[1:]),
     "a line of another order": lines(lambda all: all[:-1] + [rehashed(all[-1], f'"{order}"', f'"{order[:-1]}0"')]),
     "a line from before": lines(lambda all: all[:-1] + [rehashed(all[-1], f'"seq":{json.loads(all[-1])["seq"]},', '"seq":1,')]),
     IN_JOURNAL: lines(lambda all: all[:-1] + [rehashed(all[-1], '"at":"2', '"at":"3')]),

@@ -152,7 +152,8 @@ impl State {
             | Event::MailFailed { .. }
             | Event::ReminderFailed { .. }
             | Event::Revoked { .. }
-            | Event::Refunded { .. } => None,
+            | Event::Refunded { .. }
+            | Event::Erased { .. } => None,
         }
     }
 
@@ -269,6 +270,10 @@ impl State {
                     format!("{} reads otherwise than it folds", short(*order)),
                 ),
                 Err(why) => law(false, format!("{} cannot be read: {why}", short(*order))),
+            }
+            if thorough {
+                let fit = told.keys_fit(&self.machine.journal);
+                law(fit, format!("{}: its keys are not what its lines say", short(*order)));
             }
             let receipt = ledger.receipt(*order).map(|number| number.map(|number| number.to_string()));
             law(

@@ -6,7 +6,7 @@ use super::super::wishes::{READDRESS_LINKS_MAX, SEND_AGAIN_SECONDS};
 use super::*;
 
 /// Tells each word of `story` (`+n` lets n seconds pass) and gives the last answer with the status.
-fn after(status: &str, story: &str) -> (String, Tale) {
+pub(super) fn after(status: &str, story: &str) -> (String, Tale) {
     let mut tale = Tale::at(status);
     let mut said = String::new();
     for word in story.split(' ') {

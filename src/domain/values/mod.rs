@@ -11,7 +11,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use ulid::Ulid;
 
 pub use money::{AMOUNT_MAX, Claimed, Currency, Money};
-pub use personal::{Buyer, EMAIL_BYTES_MAX, Email, Lang, NAME_BYTES_MAX, Name, PHONE_DIGITS_MAX, Phone};
+pub use personal::{
+    Buyer, EMAIL_BYTES_MAX, ERASED, Email, Lang, NAME_BYTES_MAX, Name, PHONE_DIGITS_MAX, Phone,
+};
 
 /// Attempts an order may open at CinetPay; `<order id>R9` stays within its 30 characters.
 pub const ATTEMPTS_MAX: u8 = 9;

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Invalid;
 
@@ -12,6 +13,8 @@ pub const EMAIL_BYTES_MAX: usize = 254;
 pub const NAME_BYTES_MAX: usize = 120;
 /// Most digits in a telephone number (E.164 has 15).
 pub const PHONE_DIGITS_MAX: usize = 15;
+/// What people read where a personal text was erased. It is no address, so nothing can be sent to it.
+pub const ERASED: &str = "effacé";
 
 /// A text that must not reach a log, a metric or a URL by accident: `Debug` hides it.
 macro_rules! personal {
@@ -26,9 +29,13 @@ macro_rules! personal {
                 let parse: fn(&str) -> Option<String> = $parse;
                 parse(text.trim()).map(Self).ok_or($why)
             }
-            /// The text itself: for the mail, the provider and the admin only.
+            /// The text itself: for the mail, the provider and the admin only. [`ERASED`] once it was erased.
             pub fn expose(&self) -> &str {
-                &self.0
+                if self.0.is_empty() { ERASED } else { &self.0 }
+            }
+            /// Whether it was erased: no text that was typed is empty.
+            pub fn is_erased(&self) -> bool {
+                self.0.is_empty()
             }
         }
         impl fmt::Debug for $name {
@@ -39,6 +46,9 @@ macro_rules! personal {
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
                 let text = String::deserialize(d)?;
+                if text.is_empty() {
+                    return Ok(Self(text));
+                }
                 Self::parse(&text).map_err(serde::de::Error::custom)
             }
         }
@@ -92,8 +102,10 @@ pub enum Lang {
     En,
 }
 
-/// Everything personal that an order holds, in one place so that it can be sealed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Everything personal that an order holds of its buyer, in one place so that it can be sealed. In JSON an erased one is
+/// `{}`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default)]
 pub struct Buyer {
     /// Where the link goes.
     pub email: Email,
@@ -103,6 +115,38 @@ pub struct Buyer {
     pub phone: Option<Phone>,
     /// The language of pages and mails.
     pub lang: Lang,
+}
+
+impl Buyer {
+    /// What is left of a buyer whose data were erased.
+    pub fn erased() -> Self {
+        Self { email: Email(String::new()), name: None, phone: None, lang: Lang::default() }
+    }
+
+    /// Whether their data were erased.
+    pub fn is_erased(&self) -> bool {
+        self.email.is_erased()
+    }
+}
+
+impl Default for Buyer {
+    fn default() -> Self {
+        Self::erased()
+    }
+}
+
+impl Serialize for Buyer {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        if s.is_human_readable() && self.is_erased() {
+            return s.serialize_struct("Buyer", 0)?.end();
+        }
+        let mut fields = s.serialize_struct("Buyer", 4)?;
+        fields.serialize_field("email", &self.email)?;
+        fields.serialize_field("name", &self.name)?;
+        fields.serialize_field("phone", &self.phone)?;
+        fields.serialize_field("lang", &self.lang)?;
+        fields.end()
+    }
 }
 
 #[cfg(test)]

@@ -6,10 +6,11 @@ use warp::reply::Response;
 
 use super::desk::{Desk, form};
 use super::view::status_words;
-use super::{Office, api};
+use super::{Office, api, privacy};
 use crate::domain::event::Decision;
 use crate::domain::input::Input;
 use crate::domain::payment::{LinkState, Payment, Status};
+use crate::domain::personal::objection;
 use crate::domain::values::{Claimed, Email, NAME_BYTES_MAX, Timestamp};
 use crate::domain::wishes::BUYER;
 use crate::domain::words;
@@ -26,9 +27,9 @@ pub(super) struct Act {
     /// What its button says.
     pub(super) label: &'static str,
     /// What it brings about.
-    consequence: String,
+    pub(super) consequence: String,
     /// Whether money or access changes: then somebody says why.
-    reasoned: bool,
+    pub(super) reasoned: bool,
 }
 
 #[derive(Template)]
@@ -86,11 +87,12 @@ pub(super) fn input(act: &str, by: Decision, fields: &Fields) -> Result<Input, P
         "reject" => Input::Reject(by),
         "refund" => Input::Refund(by),
         "revoke" => Input::Revoke(by),
+        "erase" => Input::Erase { by: by.by, force: false },
         _ => return Err(Problem::not_found()),
     })
 }
 
-fn address(fields: &Fields) -> Result<Email, Problem> {
+pub(super) fn address(fields: &Fields) -> Result<Email, Problem> {
     Email::parse(fields.get("email").unwrap_or_default()).map_err(|_| {
         Problem::field(
             "email",
@@ -102,6 +104,16 @@ fn address(fields: &Fields) -> Result<Email, Problem> {
 
 /// What may be done to an order as it stands, the likeliest first.
 pub(super) fn offered(desk: &Desk, payment: &Payment, now: Timestamp) -> Vec<Act> {
+    let mut acts = business(desk, payment, now);
+    if payment.buyer.is_erased() {
+        acts.retain(|act| !matches!(act.name, "resend" | "address"));
+    } else if objection(payment).is_none() {
+        acts.push(privacy::act(desk));
+    }
+    acts
+}
+
+fn business(desk: &Desk, payment: &Payment, now: Timestamp) -> Vec<Act> {
     match &payment.status {
         Status::Created(_) | Status::Pending { .. } | Status::Failed { .. } | Status::Expired { .. } => {
             vec![verify(desk), readdress(desk, payment)]
@@ -365,6 +377,7 @@ pub(super) fn done(desk: &Desk, act: &str) -> &'static str {
         "reject" => ("Le paiement est rejeté.", "The payment is rejected."),
         "refund" => ("Le remboursement est noté.", "The refund is recorded."),
         "revoke" => ("Le lien est désactivé.", "The link is withdrawn."),
+        "erase" => ("Les données personnelles sont effacées.", "The personal data are erased."),
         _ => ("", ""),
     };
     desk.say(fr, en)

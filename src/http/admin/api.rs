@@ -10,7 +10,7 @@ use super::desk::NOBODY_NAMED;
 use super::filter::{self, Filter};
 use super::list::PAGE_ORDERS;
 use super::view::Order;
-use super::{Badge, Office, strange_form};
+use super::{Badge, Office, privacy, strange_form};
 use crate::actors::AskError;
 use crate::domain::event::Decision;
 use crate::domain::input::Input;
@@ -35,8 +35,14 @@ pub(super) async fn route(office: &Office, mut call: Call, badge: Badge) -> Resp
         ["api", "orders", id, act] if call.method == Method::POST => {
             change(office, &mut call, badge, id, act).await
         }
+        ["api", "privacy", "export"] if call.method == Method::POST => {
+            privacy::export(office, &mut call, &badge).await
+        }
+        ["api", "privacy", "erase"] if call.method == Method::POST => {
+            privacy::erase(office, &mut call, &badge).await
+        }
         ["api", "orders"] | ["api", "orders", _] => Err(Problem::method("GET, HEAD")),
-        ["api", "orders", _, _] => Err(Problem::method("POST")),
+        ["api", "orders", _, _] | ["api", "privacy", "export" | "erase"] => Err(Problem::method("POST")),
         _ => Err(Problem::not_found()),
     };
     outcome.unwrap_or_else(|problem| problem.json(call.lang()))
@@ -133,6 +139,16 @@ async fn change(
     id: &str,
     act: &str,
 ) -> Result<Response, Problem> {
+    let fields = fields(call, &badge).await?;
+    let decision =
+        Decision { by: signer(fields.get("by").unwrap_or(named(&badge)))?, note: reason(&fields)? };
+    let input = acts::input(act, decision, &fields)?;
+    let payment = enact(&office.deps, known(id)?, act, input).await?;
+    Ok(answer::json(StatusCode::OK, &ordered(&office.deps, &payment).await?))
+}
+
+/// The fields of a body, form or JSON; by cookie only with the session's CSRF token.
+pub(super) async fn fields(call: &mut Call, badge: &Badge) -> Result<Fields, Problem> {
     let media = call.content_type();
     let body = call.body(ACT_BYTES_MAX).await?;
     let fields = match media.as_deref() {
@@ -143,20 +159,21 @@ async fn change(
     let fields = fields.ok_or_else(|| {
         Problem::bad_request("Le corps n’est pas un objet JSON.", "The body is not a JSON object.")
     })?;
-    if let Badge::Cookie(session) = &badge {
+    if let Badge::Cookie(session) = badge {
         let given = call.header(&X_CSRF_TOKEN).or_else(|| fields.get("csrf"));
         if given != Some(session.csrf.as_str()) {
             return Err(strange_form());
         }
     }
-    let by = match &badge {
+    Ok(fields)
+}
+
+/// Who acts, where the body names nobody.
+pub(super) fn named(badge: &Badge) -> &str {
+    match badge {
         Badge::Cookie(session) => session.name.as_str(),
         Badge::Bearer => NOBODY_NAMED,
-    };
-    let decision = Decision { by: signer(fields.get("by").unwrap_or(by))?, note: reason(&fields)? };
-    let input = acts::input(act, decision, &fields)?;
-    let payment = enact(&office.deps, known(id)?, act, input).await?;
-    Ok(answer::json(StatusCode::OK, &ordered(&office.deps, &payment).await?))
+    }
 }
 
 /// Does what a person asked for; the order as it stands then.

@@ -11,6 +11,7 @@ mod list;
 mod login;
 mod order;
 mod papers;
+mod privacy;
 mod session;
 mod timeline;
 mod view;

@@ -100,6 +100,7 @@ fn facts(
     let mut put = |name, value: Option<String>| facts.extend(value.map(|value| (name, value)));
     put(desk.say("Nom", "Name"), buyer.name.as_ref().map(|name| name.expose().to_owned()));
     put(desk.say("Téléphone", "Telephone"), buyer.phone.as_ref().map(|phone| phone.expose().to_owned()));
+    put(desk.say("Effacée", "Erased"), payment.erased_at.map(|at| desk.moment(at)));
     put(desk.say("Créée", "Taken"), Some(desk.moment(payment.created_at)));
     let proof = match &payment.status {
         Status::Paid(sale) | Status::Refunded(sale) => Some((&sale.provider_tx_id, &sale.payment_method)),

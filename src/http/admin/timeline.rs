@@ -129,7 +129,8 @@ fn payment_words(desk: &Desk, payment: &Payment, event: &Event) -> Option<String
         | Event::ReminderFailed { .. }
         | Event::Revoked { .. }
         | Event::Refunded { .. }
-        | Event::Note { .. } => return None,
+        | Event::Note { .. }
+        | Event::Erased { .. } => return None,
     };
     Some(desk.say(&fr, &en).to_owned())
 }
@@ -186,6 +187,10 @@ fn delivery_words(desk: &Desk, event: &Event) -> Option<String> {
             ("Remboursement noté, lien désactivé.".to_owned(), "Refund recorded, link withdrawn.".to_owned())
         }
         Event::Note { resend, buyer, .. } => noted(resend.as_ref(), buyer.is_some()),
+        Event::Erased { by } => (
+            format!("Données personnelles effacées par {by}, pour toujours. Lien désactivé."),
+            format!("Personal data erased by {by}, for good. Link withdrawn."),
+        ),
         Event::Created { .. }
         | Event::Initiated { .. }
         | Event::InitFailed { .. }
@@ -243,7 +248,8 @@ fn person(event: &Event) -> Option<&Decision> {
         | Event::Downloaded { .. }
         | Event::Resent { .. }
         | Event::Reminded { .. }
-        | Event::ReminderFailed { .. } => None,
+        | Event::ReminderFailed { .. }
+        | Event::Erased { .. } => None,
     }
 }
 
@@ -265,7 +271,8 @@ fn tone(event: &Event) -> &'static str {
         | Event::Expired {}
         | Event::MailFailed { .. }
         | Event::Revoked { .. }
-        | Event::Refunded { .. } => "bad",
+        | Event::Refunded { .. }
+        | Event::Erased { .. } => "bad",
         Event::Created { .. }
         | Event::Initiated { .. }
         | Event::Notified { .. }

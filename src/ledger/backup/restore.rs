@@ -5,8 +5,10 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use super::copy::{copied, same_head};
+use super::keys::Restored;
 use super::manifest::{self, Manifest};
 use super::{BackupError, Copied, JOURNAL, apart, make_folder};
+use crate::ledger::check::LostKeys;
 use crate::ledger::journal::medium::sync_folder;
 use crate::ledger::journal::{Chain, Medium, scan};
 
@@ -24,6 +26,19 @@ pub(crate) fn was_interrupted(store: &Path) -> bool {
 /// # Errors
 /// See [`BackupError`]; there is no journal in `place` then.
 pub fn restore(backup: &Path, place: &Path, progress: &mut dyn FnMut(u64)) -> Result<Copied, BackupError> {
+    restore_with(backup, place, LostKeys::Refused, progress)
+}
+
+/// The same from a backup that has lost keys, if need be: orders without theirs go on without their personal data.
+///
+/// # Errors
+/// As [`restore`].
+pub fn restore_with(
+    backup: &Path,
+    place: &Path,
+    lost_keys: LostKeys,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Copied, BackupError> {
     let manifest = Manifest::read(backup)?.ok_or_else(|| BackupError::NotABackup(backup.to_owned()))?;
     apart(place, backup)?;
     make_folder(place)?;
@@ -37,6 +52,7 @@ pub fn restore(backup: &Path, place: &Path, progress: &mut dyn FnMut(u64)) -> Re
     }
     make_folder(&partial)?;
     let (from, to) = (Medium::Disk(backup.join(JOURNAL)), Medium::Disk(partial.clone()));
+    let mut keys = Restored::begin(&from, &to, lost_keys)?;
     let mut chain = Chain::start();
     let mut done = 0;
     for known in &manifest.segments {
@@ -45,7 +61,7 @@ pub fn restore(backup: &Path, place: &Path, progress: &mut dyn FnMut(u64)) -> Re
             BackupError::Damaged { path, offset, seq, reason }
         };
         copied(&from, &to, known.first, known.bytes)?;
-        let found = scan(&to, known.first, &mut chain, &mut |_, _| Ok(()))?;
+        let found = scan(&to, known.first, &mut chain, &mut |line, _| keys.see(line))?;
         let len = found.map_err(|damage| damaged(damage.offset, damage.seq, damage.reason))?;
         if len != known.bytes || !same_head(&chain, known) {
             return Err(damaged(len, chain.next_seq, "the segment does not end as backup.json says"));
@@ -55,6 +71,7 @@ pub fn restore(backup: &Path, place: &Path, progress: &mut dyn FnMut(u64)) -> Re
         done += len;
         progress(done);
     }
+    keys.end(&to)?;
     let placed = || {
         sync_folder(&partial)?;
         fs::rename(&partial, place.join("journal"))?;

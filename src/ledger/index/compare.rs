@@ -12,7 +12,8 @@ use crate::domain::receipt::ReceiptNumber;
 use crate::domain::values::{OrderId, Timestamp};
 use crate::ledger::check::Order;
 use crate::ledger::journal::Applied;
-use crate::ledger::record::decode_snapshot;
+use crate::ledger::record::{ThawError, decode_snapshot};
+use crate::ledger::seal::Keyring;
 
 /// Tells `find` everything in which the index differs from the journal's orders. `last` is the journal's last line.
 ///
@@ -32,6 +33,9 @@ pub(crate) fn compare(
     if !matches!((index.counts(), index.recount()), (Ok(noted), Ok(counted)) if noted == counted) {
         look.differs("-", "m:counts");
     }
+    if last.is_some() && !matches!(index.fits_keys(), Ok(true)) {
+        look.differs("-", "m:keyring");
+    }
     if !matches!(index.series(), Ok(noted) if noted.as_ref().unwrap_or(&Series::default()) == series) {
         look.differs("-", "m:receipts");
     }
@@ -46,7 +50,7 @@ pub(crate) fn compare(
     }
     let mut expected: HashMap<u8, usize> = HashMap::from([(keys::ORDER, orders.len())]);
     for payment in orders.values().filter_map(|order| order.payment.as_ref()) {
-        for key in keys::derived(payment) {
+        for key in keys::derived(payment, index.ring()) {
             *expected.entry(key.first().copied().unwrap_or_default()).or_default() += 1;
         }
     }
@@ -98,8 +102,10 @@ impl Look<'_> {
             let (key, value) = entry?;
             let kind = key.first().copied().unwrap_or_default();
             let good = match kind {
-                keys::ORDER => self.order(&key, &value),
-                keys::STATUS | keys::DUE | keys::EMAIL | keys::TRANSACTION => self.derived(&key, &value),
+                keys::ORDER => self.order(index.ring(), &key, &value),
+                keys::STATUS | keys::DUE | keys::EMAIL | keys::TRANSACTION => {
+                    self.derived(index.ring(), &key, &value)
+                }
                 keys::REQUEST => self.request(index, &key, &value)?,
                 RECEIPT => receipts::is_right(&value, self.receipt(&key)),
                 NUMBER => {
@@ -109,7 +115,7 @@ impl Look<'_> {
                 }
                 keys::REQUEST_AGE => value.is_empty() && self.requests.ages.contains(&key[..]),
                 totals::SALES | totals::STALLED => true,
-                _ => key == keys::APPLIED || key == keys::COUNTS || key == SERIES,
+                _ => key == keys::APPLIED || key == keys::COUNTS || key == keys::KEYRING || key == SERIES,
             };
             if good {
                 *self.seen.entry(kind).or_default() += 1;
@@ -127,19 +133,29 @@ impl Look<'_> {
         keys::id_of(key).and_then(|id| self.orders.get(&id)).and_then(|order| order.receipt)
     }
 
-    fn order(&self, key: &[u8], value: &[u8]) -> bool {
+    fn order(&self, ring: &Keyring, key: &[u8], value: &[u8]) -> bool {
         let Some(order) = keys::id_of(key).and_then(|id| self.orders.get(&id)) else { return false };
         match decode_snapshot(value) {
             // Of another format: folded again when it is needed.
-            Ok((lines, payment)) => lines == order.lines && (payment.is_none() || payment == order.payment),
+            Ok((lines, None)) => lines == order.lines,
+            Ok((lines, Some(frozen))) => {
+                let same = match frozen.thaw(ring) {
+                    Ok((payment, _)) => Some(payment) == order.payment,
+                    // The journal's walk has said so already.
+                    Err(ThawError::Lost(_)) => true,
+                    Err(ThawError::Keys(_) | ThawError::Damaged) => false,
+                };
+                same && lines == order.lines
+            }
             Err(_) => false,
         }
     }
 
-    fn derived(&self, key: &[u8], value: &[u8]) -> bool {
+    fn derived(&self, ring: &Keyring, key: &[u8], value: &[u8]) -> bool {
         let order = keys::id_of(key).and_then(|id| self.orders.get(&id));
         let payment = order.and_then(|order| order.payment.as_ref());
-        value.is_empty() && payment.is_some_and(|payment| keys::derived(payment).iter().any(|own| own == key))
+        value.is_empty()
+            && payment.is_some_and(|payment| keys::derived(payment, ring).iter().any(|own| own == key))
     }
 
     /// A key stands for an order that was made with it; which one, where it was used again after a day or after an

@@ -8,6 +8,7 @@ use crate::domain::event::Request;
 use crate::domain::payment::Payment;
 use crate::domain::values::{OrderId, Timestamp};
 use crate::ledger::record::folded_hash;
+use crate::ledger::seal::Keyring;
 
 /// First byte of an order's snapshot.
 pub(crate) const ORDER: u8 = b'o';
@@ -30,6 +31,8 @@ pub(crate) const REQUEST_AGE: u8 = b'x';
 pub(crate) const APPLIED: &[u8] = b"m:applied";
 /// How many orders each status has.
 pub(crate) const COUNTS: &[u8] = b"m:counts";
+/// Which key file the addresses' hashes are keyed with.
+pub(crate) const KEYRING: &[u8] = b"m:keyring";
 
 const ID_BYTES: usize = 16;
 const TIME_BYTES: usize = 8;
@@ -62,9 +65,9 @@ pub(crate) fn status(place: usize) -> [u8; 2] {
     [STATUS, u8::try_from(place).unwrap_or(u8::MAX)]
 }
 
-/// Prefix of the orders of an e-mail address.
-pub(crate) fn email(address: &str) -> Vec<u8> {
-    joined(&[&[EMAIL], &folded_hash(address)])
+/// Prefix of the orders of an e-mail address, and of others with the same short hash.
+pub(crate) fn email(address: &str, ring: &Keyring) -> Vec<u8> {
+    joined(&[&[EMAIL], &ring.address(address)])
 }
 
 /// Prefix of the orders paid in an operator's transaction.
@@ -103,10 +106,13 @@ pub(crate) fn id_of(key: &[u8]) -> Option<OrderId> {
 }
 
 /// Every key without a value that an order has.
-pub(crate) fn derived(payment: &Payment) -> Vec<Vec<u8>> {
+pub(crate) fn derived(payment: &Payment, ring: &Keyring) -> Vec<Vec<u8>> {
     let id = payment.id.bytes();
     let place = super::status_place(payment);
-    let mut keys = vec![joined(&[&status(place), &id]), joined(&[&email(payment.buyer.email.expose()), &id])];
+    let mut keys = vec![joined(&[&status(place), &id])];
+    if !payment.buyer.is_erased() {
+        keys.push(joined(&[&email(payment.buyer.email.expose(), ring), &id]));
+    }
     if super::due(payment).is_some() {
         keys.push(joined(&[&[DUE], &id]));
     }

@@ -19,7 +19,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::journal::{Applied, Written};
-use super::record::{Located, Snapshot, decode_snapshot, encode_snapshot, stored_version};
+use super::record::{Located, Snapshot, ThawError, decode_snapshot, encode_snapshot, stored_version};
+use super::seal::{Keyring, Lost};
+use super::vault::Vault;
 use crate::domain::payment::{Payment, Status, due_at};
 use crate::domain::receipt::ReceiptNumber;
 use crate::domain::values::{OrderId, Timestamp};
@@ -39,6 +41,22 @@ pub enum IndexError {
     /// A value does not decode, or does not encode.
     #[error("index: unreadable value: {0}")]
     Value(#[from] postcard::Error),
+    /// The order's key is missing.
+    #[error(transparent)]
+    Lost(#[from] Lost),
+    /// The keys cannot be read.
+    #[error("{0}")]
+    Keys(String),
+}
+
+impl From<ThawError> for IndexError {
+    fn from(error: ThawError) -> Self {
+        match error {
+            ThawError::Lost(lost) => Self::Lost(lost),
+            ThawError::Keys(reason) => Self::Keys(reason),
+            ThawError::Damaged => Self::Value(postcard::Error::DeserializeBadEncoding),
+        }
+    }
 }
 
 impl IndexError {
@@ -52,10 +70,12 @@ impl IndexError {
 #[derive(Clone)]
 pub(crate) struct Index {
     db: Store,
+    /// Opens the states' personal parts, and hashes addresses.
+    ring: Arc<Keyring>,
 }
 
 /// A stored order: its lines, and its state unless that must be folded again.
-pub(crate) type StoredOrder = (Vec<Located>, Option<Payment>);
+pub(crate) type StoredOrder = (Vec<Located>, Option<(Payment, Vault)>);
 
 /// What is due.
 #[derive(Default)]
@@ -86,8 +106,18 @@ pub(crate) fn status_place(payment: &Payment) -> usize {
 
 impl Index {
     /// Wraps an open store.
-    pub(crate) fn new(db: Store) -> Self {
-        Index { db }
+    pub(crate) fn new(db: Store, ring: Arc<Keyring>) -> Self {
+        Index { db, ring }
+    }
+
+    /// The keys that it works with.
+    pub(crate) fn ring(&self) -> &Keyring {
+        &self.ring
+    }
+
+    /// Whether its addresses were hashed with this key file.
+    pub(crate) fn fits_keys(&self) -> Result<bool, IndexError> {
+        Ok(self.db.get(keys::KEYRING)?.is_some_and(|mark| *mark == self.ring.mark()))
     }
 
     /// The last line taken in.
@@ -98,8 +128,9 @@ impl Index {
 
     /// One order.
     pub(crate) fn order(&self, id: OrderId) -> Result<Option<StoredOrder>, IndexError> {
-        let stored = self.db.get(keys::order(id))?;
-        Ok(stored.map(|bytes| decode_snapshot(&bytes)).transpose()?)
+        let Some(bytes) = self.db.get(keys::order(id))? else { return Ok(None) };
+        let (lines, frozen) = decode_snapshot(&bytes)?;
+        Ok(Some((lines, frozen.map(|frozen| frozen.thaw(&self.ring)).transpose()?)))
     }
 
     /// The version of one order, 0 for none. Reads less than [`Index::order`].
@@ -113,10 +144,11 @@ impl Index {
         let Some(last) = changes.last() else { return Ok(()) };
         let mut counts = self.counts()?;
         let mut batch = Batch::default();
-        batch.extend(writes(changes, &mut counts)?);
+        batch.extend(writes(changes, &mut counts, &self.ring)?);
         batch.extend(self.sums(changes)?);
         batch.insert(keys::COUNTS, postcard::to_stdvec(&counts)?);
         batch.insert(keys::APPLIED, postcard::to_stdvec(&Applied::from(&last.written))?);
+        batch.insert(keys::KEYRING, &self.ring.mark());
         self.note_series(&mut batch, changes)?;
         self.db.apply(batch)?;
         Ok(())
@@ -127,7 +159,7 @@ impl Index {
     ///
     /// Why two threads: making an index anew spends its time in sled, which serves several at once.
     pub(crate) fn fill(&self, changes: &[Change], counts: &mut [u64; STATUSES]) -> Result<(), IndexError> {
-        let mut writes = writes(changes, counts)?;
+        let mut writes = writes(changes, counts, &self.ring)?;
         writes.extend(self.sums(changes)?);
         // Stable: of two writes to one key the later stays the later. Neighbours share pages.
         writes.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -145,6 +177,7 @@ impl Index {
         let mut batch = Batch::default();
         batch.insert(keys::COUNTS, postcard::to_stdvec(counts)?);
         batch.insert(keys::APPLIED, postcard::to_stdvec(last)?);
+        batch.insert(keys::KEYRING, &self.ring.mark());
         receipts::put(&mut batch, series)?;
         self.db.apply(batch)?;
         Ok(())
@@ -179,8 +212,8 @@ impl Index {
         let mut all = Due::default();
         for key in self.db.keys_under(&[keys::DUE]) {
             let Some(id) = keys::due_of(&key?) else { return Ok(None) };
-            let Some((_, payment)) = self.order(id)? else { return Ok(None) };
-            match payment.as_ref().map(due) {
+            let Some((_, state)) = self.order(id)? else { return Ok(None) };
+            match state.as_ref().map(|(payment, _)| due(payment)) {
                 Some(Some(at)) => drop(all.moments.insert((at, id))),
                 Some(None) => return Ok(None),
                 None => all.unread.push(id),
@@ -267,7 +300,11 @@ impl Index {
 /// What `changes` amount to, several of one order to one, and the counts after them.
 ///
 /// Why what did not change is not written again: sled copies a page for every key.
-fn writes(changes: &[Change], counts: &mut [u64; STATUSES]) -> Result<Vec<Write>, IndexError> {
+fn writes(
+    changes: &[Change],
+    counts: &mut [u64; STATUSES],
+    ring: &Keyring,
+) -> Result<Vec<Write>, IndexError> {
     // From the state before an order's first change to the one after its last, oldest order first: an idempotency key
     // that was used again after a day stands for the newer order.
     let mut orders: BTreeMap<OrderId, (Option<&Snapshot>, &Snapshot)> = BTreeMap::new();
@@ -277,8 +314,8 @@ fn writes(changes: &[Change], counts: &mut [u64; STATUSES]) -> Result<Vec<Write>
     }
     let mut writes = receipts::writes(changes)?;
     for (id, (before, now)) in orders {
-        let old = before.map_or_else(Vec::new, |before| keys::derived(&before.payment));
-        let new = keys::derived(&now.payment);
+        let old = before.map_or_else(Vec::new, |before| keys::derived(&before.payment, ring));
+        let new = keys::derived(&now.payment, ring);
         writes.extend(old.iter().filter(|key| !new.contains(key)).map(|key| (key.clone(), None)));
         writes.push((keys::order(id), Some(encode_snapshot(now)?)));
         writes.extend(new.into_iter().filter(|key| !old.contains(key)).map(|key| (key, Some(Vec::new()))));

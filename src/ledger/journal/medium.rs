@@ -5,7 +5,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::memory::Memory;
@@ -13,6 +13,13 @@ use super::memory::Memory;
 /// Digits of a segment's file name.
 const NAME_DIGITS: usize = 20;
 const NAME_SUFFIX: &str = ".jsonl";
+
+/// The number under which a medium keeps the keys of personal data: no segment begins with line 0.
+pub const KEYS: u64 = 0;
+/// Their file's name.
+const KEYS_NAME: &str = "orders.keys";
+/// Whoever can read the keys can read the buyers' data.
+const KEYS_MODE: u32 = 0o600;
 
 /// Where segments live. A segment is named by the seq of its first line.
 #[derive(Debug, Clone)]
@@ -34,6 +41,9 @@ pub enum Segment {
 
 /// The file name of the segment whose first line is `first`.
 pub fn file_name(first: u64) -> String {
+    if first == KEYS {
+        return KEYS_NAME.to_owned();
+    }
     format!("{first:0width$}{NAME_SUFFIX}", width = NAME_DIGITS)
 }
 
@@ -42,6 +52,7 @@ fn parse_name(name: &str) -> Option<u64> {
     (digits.len() == NAME_DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit()))
         .then(|| digits.parse().ok())
         .flatten()
+        .filter(|first| *first != KEYS)
 }
 
 impl Medium {
@@ -109,6 +120,9 @@ impl Medium {
                 let mut options = OpenOptions::new();
                 // An empty file may be left over from a creation that was interrupted or whose write had no room.
                 options.read(true).write(true).create(true).truncate(false);
+                if first == KEYS {
+                    options.mode(KEYS_MODE);
+                }
                 options.open(path).map(Segment::File)
             }
             Medium::Memory(memory) => memory.create(first).map(|()| Segment::Memory(memory.clone(), first)),

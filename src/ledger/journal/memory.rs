@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::medium::KEYS;
+
 /// Unsynced bytes survive a power cut or are lost in pieces of this size.
 pub const SECTOR_BYTES: usize = 512;
 
@@ -169,7 +171,7 @@ impl Memory {
     }
 
     pub(super) fn list(&self) -> Vec<u64> {
-        self.state().segments.keys().copied().collect()
+        self.state().segments.keys().copied().filter(|first| *first != KEYS).collect()
     }
 
     pub(super) fn open(&self, first: u64) -> io::Result<()> {

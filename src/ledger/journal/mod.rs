@@ -7,6 +7,7 @@
 //! Why a format of our own: anyone can verify it with ten lines of Python, and no store between us and the disk
 //! decides when, or whether, to sync.
 
+mod keyfile;
 pub mod line;
 pub mod medium;
 pub mod memory;
@@ -26,6 +27,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub(super) use keyfile::KeyFile;
+pub use keyfile::{KeyWork, Patch, SLOT_BYTES};
 pub use line::{HashText, Line};
 pub use medium::Medium;
 pub use reader::read_line;
@@ -147,6 +150,21 @@ pub enum JournalError {
         /// The line whose hash differs.
         seq: u64,
     },
+    /// The file of keys is not one.
+    #[error(
+        "Le fichier de clés {path} est abîmé (octet 0): sans lui, les données personnelles des commandes sont illisibles. \
+         Rien n'est démarré ni modifié. Remettez le fichier de la dernière sauvegarde (<sauvegarde>/journal/orders.keys), \
+         puis « auditshield ledger rebuild ». / The key file {path} is damaged (byte 0): without it the orders' personal \
+         data cannot be read. Nothing was started or changed. Put the file of the latest backup in its place \
+         (<backup>/journal/orders.keys), then run `auditshield ledger rebuild`."
+    )]
+    KeyFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// An order's key is missing, and was not destroyed by an erasure.
+    #[error(transparent)]
+    Lost(#[from] super::seal::Lost),
     /// Whoever receives the lines could not take one.
     #[error("ligne {seq}: {reason} / line {seq}: {reason}")]
     Receiver {

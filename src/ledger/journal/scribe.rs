@@ -13,6 +13,7 @@ use metrics::{counter, gauge, histogram};
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
+use super::keyfile::KeyFile;
 use super::line::{FRAME_BYTES_MAX, GENESIS, HashText, encode};
 use super::medium::{Medium, Segment};
 use super::recover::Recovered;
@@ -36,6 +37,7 @@ pub(super) struct Scribe {
     medium: Medium,
     settings: Settings,
     tail: Option<Tail>,
+    keys: KeyFile,
     next_seq: u64,
     prev: HashText,
     /// The lines of one write; kept for its allocation.
@@ -46,7 +48,7 @@ pub(super) struct Scribe {
 }
 
 /// How a write ended.
-enum Failure {
+pub(super) enum Failure {
     /// It was cut off again; the next one may succeed.
     Undone(AppendError),
     /// Nothing may be assumed.
@@ -72,6 +74,7 @@ impl Scribe {
             medium,
             settings,
             tail,
+            keys: KeyFile::default(),
             next_seq: chain.next_seq,
             prev,
             bytes: Vec::new(),
@@ -122,7 +125,7 @@ impl Scribe {
                 let mut outcome = self.write(&entries, &mut written);
                 if outcome.is_ok() {
                     tokio::time::sleep((pace.sync)()).await;
-                    outcome = self.sync(&written);
+                    outcome = self.sync(&entries, &written);
                 }
                 if !self.answer(&mut entries, written, outcome) {
                     return;
@@ -177,7 +180,7 @@ impl Scribe {
     /// Writes, syncs and answers. False ends the thread.
     fn commit(&mut self, entries: &mut Vec<Entry>) -> bool {
         let mut written = Vec::with_capacity(entries.len());
-        let outcome = self.write(entries, &mut written).and_then(|()| self.sync(&written));
+        let outcome = self.write(entries, &mut written).and_then(|()| self.sync(entries, &written));
         self.answer(entries, written, outcome)
     }
 
@@ -221,6 +224,7 @@ impl Scribe {
 
     /// Hands the lines to the system in one write; they count only once [`Scribe::sync`] has returned.
     fn write(&mut self, entries: &[Entry], written: &mut Vec<Written>) -> Result<(), Failure> {
+        self.keys.store(&self.medium, entries)?;
         let batch = self.next_seq;
         let tail = match self.tail.take() {
             Some(tail) if tail.len < self.settings.segment_bytes || tail.first == batch => tail,
@@ -252,7 +256,7 @@ impl Scribe {
     }
 
     /// Makes what was just written durable, and goes on behind it.
-    fn sync(&mut self, written: &[Written]) -> Result<(), Failure> {
+    fn sync(&mut self, entries: &[Entry], written: &[Written]) -> Result<(), Failure> {
         let (Some(tail), Some(last)) = (&mut self.tail, written.last()) else { return Ok(()) };
         failpoint!("journal.appended_before_sync");
         let began = Instant::now();
@@ -260,7 +264,7 @@ impl Scribe {
         histogram!("auditshield_journal_sync_seconds").record(began.elapsed().as_secs_f64());
         tail.len += self.bytes.len() as u64;
         (self.next_seq, self.prev) = (last.seq + 1, last.hash);
-        Ok(())
+        self.keys.destroy(&self.medium, entries)
     }
 
     fn segment(&self, first: u64) -> Result<Tail, Failure> {
@@ -341,7 +345,7 @@ fn clone_kind(error: &io::Error) -> io::Error {
     error.kind().into()
 }
 
-fn outcome_of(error: &io::Error) -> AppendError {
+pub(super) fn outcome_of(error: &io::Error) -> AppendError {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => AppendError::NoRoom,
         _ => AppendError::Io(error.to_string()),

@@ -37,6 +37,11 @@ fn body(text: &str) -> Vec<u8> {
 
 /// Appends while the writer is held back, so that all go into one batch.
 pub(super) fn append_batch(writer: &Writer, bodies: &[&str]) -> Vec<Result<Written, AppendError>> {
+    append_all(writer, bodies.iter().map(|text| (*text, KeyWork::default())).collect())
+}
+
+/// The same with what each line does to the key file.
+pub(super) fn append_all(writer: &Writer, lines: Vec<(&str, KeyWork)>) -> Vec<Result<Written, AppendError>> {
     let (held, release) = (Arc::new(Mutex::new(())), Arc::new(Mutex::new(())));
     let guard = release.lock().unwrap();
     let (gate, (entered, wait)) = (Arc::clone(&release), channel());
@@ -48,21 +53,28 @@ pub(super) fn append_batch(writer: &Writer, bodies: &[&str]) -> Vec<Result<Writt
     // A writer that has ended drops the ping.
     let _ = wait.recv();
     let (sender, receiver) = channel();
-    for text in bodies {
+    let count = lines.len();
+    for (text, keys) in lines {
         let sender = sender.clone();
         let done = Box::new(move |outcome| sender.send(outcome).unwrap());
-        writer.append(Entry { body: body(text), done });
+        writer.append(Entry { body: body(text), keys, done });
     }
     drop((sender, guard));
     let mut outcomes: Vec<_> = receiver.iter().collect();
     // What a writer that ends still holds is dropped: its fate is unknown.
-    outcomes.resize_with(bodies.len(), || Err(AppendError::Fatal));
+    outcomes.resize_with(count, || Err(AppendError::Fatal));
     outcomes
 }
 
 pub(super) fn append(writer: &Writer, text: &str) -> Result<Written, AppendError> {
+    append_with(writer, text, KeyWork::default())
+}
+
+/// The same with what the line does to the key file.
+pub(super) fn append_with(writer: &Writer, text: &str, keys: KeyWork) -> Result<Written, AppendError> {
     let (sender, receiver) = channel();
-    writer.append(Entry { body: body(text), done: Box::new(move |outcome| sender.send(outcome).unwrap()) });
+    let done = Box::new(move |outcome| sender.send(outcome).unwrap());
+    writer.append(Entry { body: body(text), keys, done });
     receiver.recv().unwrap_or(Err(AppendError::Fatal))
 }
 

@@ -8,6 +8,7 @@ use metrics::gauge;
 use tokio::sync::Notify;
 use tracing::error;
 
+use super::keyfile::KeyWork;
 use super::line::{FRAME_BYTES_MAX, HashText};
 use super::medium::Medium;
 use super::recover::Recovered;
@@ -35,6 +36,8 @@ pub struct Settings {
 pub struct Entry {
     /// `"at":…,"order":…,"version":…,"events":[…]`.
     pub body: Vec<u8>,
+    /// The keys that it needs and those that it destroys.
+    pub keys: KeyWork,
     /// Receives the outcome, in seq order.
     pub done: Box<dyn FnOnce(Result<Written, AppendError>) + Send>,
 }

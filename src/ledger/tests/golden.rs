@@ -6,19 +6,17 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use super::histories::{History, histories, reminded_histories};
+use super::histories::{History, erased_histories, histories, reminded_histories};
+use super::shop::Shop;
 use crate::domain::event::{Event, FORMAT};
-use crate::domain::payment::{Payment, Status};
+use crate::domain::payment::Status;
 use crate::domain::receipt::ReceiptNumber;
 use crate::ledger::index::keys::{self, KeyEntry};
 use crate::ledger::index::receipts::{self, Series};
-use crate::ledger::journal::line::{self, GENESIS};
+use crate::ledger::journal::line;
 use crate::ledger::journal::{Applied, Position};
-use crate::ledger::record::{
-    Located, SNAPSHOT_FORMAT, Snapshot, decode_body, decode_snapshot, encode_body, encode_snapshot,
-};
+use crate::ledger::record::{Kept, Keys, SNAPSHOT_FORMAT, decode_body, decode_snapshot, encode_snapshot};
 
 /// Every fixture there ever was, and its lines. Taking one away, or a line of one, fails the tests.
 const FIXTURES: &[(&str, usize)] = &[
@@ -29,6 +27,10 @@ const FIXTURES: &[(&str, usize)] = &[
     ("v2/journal.jsonl", 21),
     ("v2/snapshots.txt", 77),
     ("v2/receipts.txt", 10),
+    ("v3/journal.jsonl", 102),
+    ("v3/snapshots.txt", 102),
+    ("v3/keyfile.txt", 27),
+    ("v3/keys.txt", 93),
 ];
 
 fn folder() -> PathBuf {
@@ -36,7 +38,7 @@ fn folder() -> PathBuf {
 }
 
 /// The fixture's text; `made` becomes one that is missing, where that is asked for.
-fn fixture(name: &str, made: &str) -> String {
+pub(super) fn fixture(name: &str, made: &str) -> String {
     let path = folder().join(name);
     if !path.exists() && std::env::var("AUDITSHIELD_GOLDEN").is_ok_and(|word| word == "write") {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -46,27 +48,8 @@ fn fixture(name: &str, made: &str) -> String {
 }
 
 /// Every history of every fixture.
-fn all() -> Vec<History> {
-    histories().into_iter().chain(reminded_histories()).collect()
-}
-
-/// The journal that the histories make, its lines' places in it, and the order that each belongs to.
-fn journal(histories: &[History]) -> (Vec<u8>, Vec<(usize, usize, Located)>) {
-    let (mut bytes, mut prev, mut seq) = (Vec::new(), GENESIS, 0);
-    let mut places = Vec::new();
-    for (order, history) in histories.iter().enumerate() {
-        for (commit, (at, events)) in history.commits.iter().enumerate() {
-            seq += 1;
-            let offset = bytes.len() as u64;
-            let body = encode_body(history.id, u32::try_from(commit).unwrap() + 1, events, *at).unwrap();
-            // Every third line shares its batch with the line before it.
-            let batch = if seq % 3 == 0 { seq - 1 } else { seq };
-            prev = line::encode(&mut bytes, seq, &prev, batch, &body);
-            let len = u32::try_from(bytes.len() as u64 - offset - 1).unwrap();
-            places.push((order, commit, Located { seq, position: Position { segment: 1, offset, len } }));
-        }
-    }
-    (bytes, places)
+pub(super) fn all() -> Vec<History> {
+    histories().into_iter().chain(reminded_histories()).chain(erased_histories()).collect()
 }
 
 /// Every kind, by a match without a default: a new kind does not compile until it stands here.
@@ -90,9 +73,10 @@ fn number(event: &Event) -> usize {
         Event::Note { .. } => 15,
         Event::Reminded { .. } => 16,
         Event::ReminderFailed { .. } => 17,
+        Event::Erased { .. } => 18,
     }
 }
-const KINDS: usize = 18;
+const KINDS: usize = 19;
 
 #[test]
 fn the_fixtures_have_every_kind_and_every_status() {
@@ -120,79 +104,95 @@ fn no_fixture_and_no_line_of_one_is_gone() {
     );
 }
 
+/// Lines of the first format, personal data and all: they are read for ever.
 #[test]
-fn journal_lines_read_as_they_were_meant_and_write_the_same_bytes() {
+fn plain_lines_read_as_they_were_meant() {
     for (name, histories) in [("v1/journal.jsonl", histories()), ("v2/journal.jsonl", reminded_histories())] {
-        check_journal(name, &histories);
+        let text = fixture(name, "");
+        let commits = histories.iter().flat_map(|one| one.commits.iter().map(move |commit| (one, commit)));
+        for ((line, seq), (history, (at, events))) in text.lines().zip(1..).zip(commits) {
+            let read = line::decode(line.as_bytes()).unwrap();
+            assert_eq!(read.seq, seq, "{}", history.name);
+            let read = decode_body(read.seq, read.body, Keys::None).unwrap();
+            assert_eq!((read.order, read.line.at), (history.id, *at), "{}", history.name);
+            assert_eq!(&read.line.events, events, "{}", history.name);
+            let personal = events.iter().any(Event::is_personal);
+            assert_eq!(read.kept, if personal { Kept::Plain } else { Kept::None }, "{}", history.name);
+            assert!(line.contains(r#""events":[{"v":1,"kind":"#), "{line}");
+        }
     }
 }
 
-fn check_journal(name: &str, histories: &[History]) {
-    let (made, places) = journal(histories);
-    let text = fixture(name, &String::from_utf8(made.clone()).unwrap());
-    for (line, (order, commit, located)) in text.lines().zip(&places) {
-        let history = &histories[*order];
-        let (at, events) = &history.commits[*commit];
+#[test]
+fn sealed_lines_read_as_they_were_meant_and_write_the_same_bytes() {
+    let shop = Shop::of(&all());
+    let text = fixture("v3/journal.jsonl", &String::from_utf8(shop.journal.clone()).unwrap());
+    let records = fixture("v3/keyfile.txt", &shop.key_file());
+    let ring = Shop::ring(&records);
+    for (line, written) in text.lines().zip(&shop.written) {
         let read = line::decode(line.as_bytes()).unwrap();
-        let (id, body) = decode_body(read.seq, read.body).unwrap();
-        assert_eq!((read.seq, id, body.at), (located.seq, history.id, *at), "{}", history.name);
-        assert_eq!(&body.events, events, "{}", history.name);
-        assert!(line.contains(r#""events":[{"v":1,"kind":"#), "{line}");
+        let read = decode_body(read.seq, read.body, Keys::Of(&ring)).unwrap();
+        let name = shop.histories[written.order].name;
+        assert_eq!(
+            (read.line.seq, read.order),
+            (written.located.seq, shop.histories[written.order].id),
+            "{name}"
+        );
+        assert_eq!(read.line.events, shop.left(written), "{name}");
+        assert!(line.contains(r#""events":[{"v":2,"kind":"#), "{line}");
     }
-    assert_eq!(text.as_bytes(), made);
-}
-
-/// What the index holds of an order after each commit.
-fn snapshots(histories: &[History]) -> Vec<(String, Snapshot)> {
-    let (_, places) = journal(histories);
-    let states: Vec<Vec<Payment>> = histories.iter().map(History::states).collect();
-    let snapshot = |(order, commit, _): &(usize, usize, Located)| {
-        let lines = places.iter().filter(|(of, until, _)| of == order && until <= commit);
-        let payment = states[*order][*commit].clone();
-        let name = format!("{} · {}", histories[*order].name, payment.version);
-        (
-            name,
-            Snapshot { payment: Arc::new(payment), lines: lines.map(|(_, _, located)| *located).collect() },
-        )
-    };
-    places.iter().map(snapshot).collect()
+    assert_eq!(text.as_bytes(), shop.journal);
+    assert_eq!(records, shop.key_file());
 }
 
 #[test]
 fn snapshots_read_as_they_were_meant_and_write_the_same_bytes() {
-    let histories = all();
-    let made: String = snapshots(&histories)
-        .iter()
-        .map(|(name, snapshot)| format!("{} {name}\n", hex::encode(encode_snapshot(snapshot).unwrap())))
+    let shop = Shop::of(&all());
+    let named = shop.written.iter().map(|one| (shop.histories[one.order].name, &one.snapshot));
+    let made: String = named
+        .clone()
+        .map(|(name, one)| {
+            format!("{} {name} · {}\n", hex::encode(encode_snapshot(one).unwrap()), one.payment.version)
+        })
         .collect();
-    let text = fixture("v2/snapshots.txt", &made);
-    for (line, (name, snapshot)) in text.lines().zip(snapshots(&histories)) {
+    let text = fixture("v3/snapshots.txt", &made);
+    // Before any key was destroyed.
+    let ring = Shop::ring(&shop.key_file_before());
+    for (line, (name, snapshot)) in text.lines().zip(named) {
         let bytes = hex::decode(line.split(' ').next().unwrap()).unwrap();
-        assert_eq!(bytes[0], 2, "{name}");
-        assert_eq!(
-            decode_snapshot(&bytes).unwrap(),
-            (snapshot.lines, Some(Payment::clone(&snapshot.payment))),
-            "{name}"
-        );
+        assert_eq!(bytes[0], 3, "{name}");
+        let (lines, frozen) = decode_snapshot(&bytes).unwrap();
+        let (payment, vault) = frozen.unwrap().thaw(&ring).unwrap();
+        assert_eq!(lines, snapshot.lines, "{name}");
+        assert_eq!((&payment, &vault), (&*snapshot.payment, &snapshot.vault), "{name}");
     }
     assert_eq!(text, made);
 }
 
-/// Their states know no reminder: they are folded again from their lines, which are still read.
+/// Of other formats, with other states: they are folded again from their lines, which are still read.
 #[test]
-fn snapshots_of_the_first_format_still_say_where_their_lines_stand() {
-    let text = fixture("v1/snapshots.txt", "");
-    for (line, (name, snapshot)) in text.lines().zip(snapshots(&histories())) {
-        let bytes = hex::decode(line.split(' ').next().unwrap()).unwrap();
-        assert_eq!(bytes[0], 1, "{name}");
-        assert_eq!(decode_snapshot(&bytes).unwrap(), (snapshot.lines, None), "{name}");
+fn older_snapshots_still_say_where_their_lines_stand() {
+    let of =
+        |histories: Vec<History>| histories.iter().flat_map(|one| 1..=one.commits.len()).collect::<Vec<_>>();
+    for (name, format, counts) in [
+        ("v1/snapshots.txt", 1, of(histories())),
+        ("v2/snapshots.txt", 2, of(histories().into_iter().chain(reminded_histories()).collect())),
+    ] {
+        let text = fixture(name, "");
+        for (line, count) in text.lines().zip(counts) {
+            let bytes = hex::decode(line.split(' ').next().unwrap()).unwrap();
+            assert_eq!(bytes[0], format, "{line}");
+            let (lines, state) = decode_snapshot(&bytes).unwrap();
+            assert_eq!((lines.len(), state), (count, None), "{line}");
+            assert!(lines.windows(2).all(|two| two[0].seq < two[1].seq), "{line}");
+        }
     }
 }
 
 #[test]
 fn receipt_numbers_are_the_same_keys_and_bytes() {
     let (mut series, mut made) = (Series::default(), String::new());
-    for history in all() {
+    for history in histories().into_iter().chain(reminded_histories()) {
         let states = history.states();
         let before = std::iter::once(None).chain(states.iter().map(Some));
         for (before, now) in before.zip(&states) {
@@ -216,15 +216,15 @@ fn receipt_numbers_are_the_same_keys_and_bytes() {
 
 #[test]
 fn index_keys_are_the_same_bytes() {
-    let mut made = String::new();
+    let (shop, mut made) = (Shop::of(&all()), String::new());
     let mut put = |name: &str, key: &[u8], value: &[u8]| {
         made.push_str(&format!("{} {} {name}\n", hex::encode(key), hex::encode(value)));
     };
-    for history in histories() {
+    for history in all() {
         let states = history.states();
         let last = states.last().unwrap();
         put(history.name, &keys::order(history.id), &[]);
-        for key in keys::derived(last) {
+        for key in keys::derived(last, &shop.ring) {
             put(history.name, &key, &[]);
         }
     }
@@ -239,13 +239,13 @@ fn index_keys_are_the_same_bytes() {
     let applied = Applied { seq: 300, position, hash: "ef".repeat(32) };
     let stored = postcard::to_stdvec(&applied).unwrap();
     put("applied", keys::APPLIED, &stored);
-    assert_eq!(fixture("v2/keys.txt", &made), made);
-    // Only the marks of what is due are others than they were, and they are told apart.
+    assert_eq!(fixture("v3/keys.txt", &made), made);
+    // Only the marks of what is due, told apart, and the keyed hashes of addresses are others than they were.
     for line in fixture("v1/keys.txt", "").lines() {
         let key = hex::decode(line.split(' ').next().unwrap()).unwrap();
         let same = made.contains(&format!("{line}\n"));
-        assert_eq!(same, key[0] != keys::DUE, "{line}");
-        assert!(same || keys::due_of(&key).is_none(), "{line}");
+        assert_eq!(same, ![keys::DUE, keys::EMAIL].contains(&key[0]), "{line}");
+        assert!(key[0] != keys::DUE || keys::due_of(&key).is_none(), "{line}");
     }
     assert_eq!(postcard::from_bytes::<Applied>(&stored).unwrap(), applied);
     assert_eq!(postcard::from_bytes::<KeyEntry>(&value).unwrap(), entry);

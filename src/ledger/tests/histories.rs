@@ -17,6 +17,11 @@ pub(super) struct History {
 }
 
 impl History {
+    /// The same once more.
+    pub(super) fn again(&self) -> History {
+        History { name: self.name, id: self.id, commits: self.commits.clone() }
+    }
+
     /// The order after each commit.
     pub(super) fn states(&self) -> Vec<Payment> {
         let mut states: Vec<Payment> = Vec::new();
@@ -227,6 +232,70 @@ pub(super) fn reminded_histories() -> Vec<History> {
         }),
     ];
     told(roads, 100)
+}
+
+/// The orders of the third fixture: their buyers' data were erased.
+pub(super) fn erased_histories() -> Vec<History> {
+    let erased = || Event::Erased { by: "admin".into() };
+    let corrected = || {
+        let buyer = Buyer {
+            email: Email::parse("adjoua@mail.example.ci").unwrap(),
+            name: None,
+            phone: None,
+            lang: Lang::Fr,
+        };
+        Event::Note { by: by("admin", "on the telephone"), resend: None, buyer: Some(buyer) }
+    };
+    let sold = || vec![checked("accepted", "00", None), paid(None)];
+    let delivered = || Event::Delivered { remind_at: Some(at(170_000)) };
+    let roads: Vec<(&'static str, Vec<Vec<Event>>)> = vec![
+        (
+            "delivered, erased, refunded",
+            vec![
+                vec![created(true)],
+                vec![initiated()],
+                sold(),
+                vec![delivered()],
+                vec![Event::Downloaded { link: 1, number: 1 }],
+                vec![erased()],
+                vec![Event::Refunded { by: by("admin", "her bank asked") }],
+            ],
+        ),
+        (
+            "corrected, paid, erased twice",
+            vec![
+                vec![created(false)],
+                vec![init_failed(None)],
+                vec![corrected()],
+                sold(),
+                vec![Event::MailFailed { reason: "550 5.1.1".into(), next_at: None }],
+                vec![erased()],
+                vec![Event::Note { by: by("admin", "wrote again"), resend: None, buyer: None }],
+                vec![erased()],
+            ],
+        ),
+        (
+            "erased in review, then approved",
+            vec![
+                vec![created(true)],
+                vec![initiated()],
+                vec![checked("mismatch", "00", None), review()],
+                vec![erased()],
+                vec![paid(Some(by("admin", "paid the rest in cash")))],
+            ],
+        ),
+        (
+            "approved, erased with its mail owed",
+            vec![
+                vec![created(true)],
+                vec![initiated()],
+                vec![checked("mismatch", "00", None), review()],
+                vec![paid(Some(by("Koffi", "paid the rest in cash")))],
+                vec![erased()],
+            ],
+        ),
+    ];
+    told(roads, 200)
 }
 
 fn told(roads: Vec<(&'static str, Vec<Vec<Event>>)>, first: usize) -> Vec<History> {

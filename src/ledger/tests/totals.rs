@@ -14,8 +14,15 @@ use crate::ledger::index::memory::Memory;
 use crate::ledger::index::receipts::Series;
 use crate::ledger::index::totals::{SALES, STALLED, Sold, Totals};
 use crate::ledger::index::{Batch, Change, Index, Store};
-use crate::ledger::journal::{Applied, Position, Written};
+use crate::ledger::journal::{Applied, Medium, Position, Written};
 use crate::ledger::record::{Located, Snapshot};
+use crate::ledger::seal::{Chance, Keyring};
+use crate::ledger::vault::Vault;
+
+fn index(store: Store) -> Index {
+    let medium = Medium::Memory(crate::ledger::journal::memory::Memory::default());
+    Index::new(store, Arc::new(Keyring::open(&medium, Chance::Counted(Arc::default())).unwrap()))
+}
 
 fn position(seq: u64) -> Position {
     Position { segment: 1, offset: seq * 1000, len: 500 }
@@ -27,7 +34,8 @@ fn changes(history: &History, first: u64) -> Vec<Change> {
     for (payment, seq) in history.states().into_iter().zip(first..) {
         let mut lines = before.as_ref().map(|before| before.lines.clone()).unwrap_or_default();
         lines.push(Located { seq, position: position(seq) });
-        let snapshot = Arc::new(Snapshot { payment: Arc::new(payment), lines });
+        let vault = Vault::Plain;
+        let snapshot = Arc::new(Snapshot { payment: Arc::new(payment), vault, lines });
         let written = Written { seq, position: position(seq), hash: [b'a'; 64] };
         found.push(Change {
             written,
@@ -59,7 +67,7 @@ fn folded(changes: &[(&str, Vec<Event>, Change)]) -> Totals {
 
 #[test]
 fn few_changes_write_sums_and_the_sums_are_what_folding_gives() {
-    let index = Index::new(Store::Memory(Memory::default()));
+    let index = self::index(Store::Memory(Memory::default()));
     let (mut writers, mut overlay) = (BTreeSet::new(), Totals::default());
     let all = all();
     for (place, (name, events, change)) in all.iter().enumerate() {
@@ -92,11 +100,11 @@ fn few_changes_write_sums_and_the_sums_are_what_folding_gives() {
 #[test]
 fn sums_do_not_depend_on_how_changes_are_taken_in() {
     let all: Vec<Change> = all().into_iter().map(|(.., change)| change).collect();
-    let one = Index::new(Store::Memory(Memory::default()));
+    let one = index(Store::Memory(Memory::default()));
     all.iter().for_each(|change| one.apply(std::slice::from_ref(change)).unwrap());
-    let batch = Index::new(Store::Memory(Memory::default()));
+    let batch = index(Store::Memory(Memory::default()));
     batch.apply(&all).unwrap();
-    let filled = Index::new(Store::Memory(Memory::default()));
+    let filled = index(Store::Memory(Memory::default()));
     let mut counts = [0; crate::ledger::index::STATUSES];
     all.chunks(7).for_each(|part| filled.fill(part, &mut counts).unwrap());
     filled.filled(&Applied::from(&all.last().unwrap().written), &counts, &Series::default()).unwrap();
@@ -139,7 +147,7 @@ fn verification_and_a_start_notice_sums_that_are_wrong() {
     ];
     for (name, kind, tamper, seen_at_start) in cases {
         let store = Store::Memory(Memory::default());
-        let index = Index::new(store.clone());
+        let index = index(store.clone());
         index.apply(&changes).unwrap();
         if let Some(tamper) = tamper {
             let entry = index.entries().map(Result::unwrap).find(|(key, _)| key.first() == Some(&kind));

@@ -11,6 +11,8 @@ pub(super) enum During {
     Payment,
     /// SIGTERM comes while a payment is being checked.
     Drain,
+    /// A delivered order is erased.
+    Erasure,
     /// A store with one delivered order is opened.
     Start(Prepared),
 }
@@ -82,7 +84,7 @@ impl Case {
     }
 }
 
-use During::{Drain, Payment, Purchase, Start};
+use During::{Drain, Erasure, Payment, Purchase, Start};
 use Panic::{Ends, Survives};
 use Prepared::{Killed, Restarted, Torn};
 
@@ -91,6 +93,8 @@ use Prepared::{Killed, Restarted, Torn};
 pub(super) const CASES: &[Case] = &[
     case(1, "created.before_commit", Purchase, Survives, 0..=0),
     case(2, "journal.appended_before_sync", Purchase, Ends, 1..=1).unsynced(0),
+    case(2, "keys.written_before_sync", Purchase, Ends, 0..=0),
+    case(2, "keys.synced_before_append", Purchase, Ends, 0..=0),
     case(3, "created.before_init", Purchase, Survives, 1..=1),
     case(4, "init.sent_before_answer", Purchase, Survives, 1..=1),
     case(5, "init.answered_before_commit", Purchase, Survives, 1..=1),
@@ -116,6 +120,8 @@ pub(super) const CASES: &[Case] = &[
     case(16, "journal.cut_before_settle", Start(Torn), Survives, 5..=5),
     case(17, "drain.begun", Drain, Ends, 3..=5),
     case(17, "drain.before_close", Drain, Ends, 3..=5),
+    case(18, "keys.erased_before_destroyed", Erasure, Ends, 6..=6),
+    case(18, "keys.destroyed_before_sync", Erasure, Ends, 6..=6),
 ];
 
 /// A watchdog's SIGABRT is a crash like any other.

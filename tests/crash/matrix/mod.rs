@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use self::cases::{CASES, Case, During, Panic, Prepared, WATCHDOG};
 use crate::disk::{self, Disk};
-use crate::process_support::{EMAIL, PATIENCE, World, times};
+use crate::process_support::{ADMIN_TOKEN, EMAIL, PATIENCE, World, times};
 
 /// Journal segments of this many bytes hold one line.
 const SMALL_SEGMENT_BYTES: &str = "100";
@@ -67,6 +67,11 @@ async fn play(case: &Case, how: How) -> Result<(), String> {
         During::Purchase => stage.purchase().await,
         During::Payment => stage.payment().await,
         During::Drain => stage.drain().await,
+        During::Erasure => {
+            stage.erasure().await;
+            stage.erased().await;
+            return Ok(());
+        }
         During::Start(prepared) => stage.start(prepared).await,
     }
     stage.conclude().await;
@@ -176,6 +181,42 @@ impl Stage<'_> {
         self.until(|stage| stage.transaction().counts.notify_ok == 1).await;
         self.world.term();
         self.crash().await;
+    }
+
+    /// Row 18: the erasure of a delivered order.
+    async fn erasure(&mut self) {
+        self.arm();
+        self.world.start().await;
+        let order = self.bought().await;
+        self.pay();
+        self.world.until(&order, "DELIVERED").await;
+        let url = format!("{}/api/privacy/erase", self.world.admin);
+        let wish = json!({"email": EMAIL, "confirm": EMAIL});
+        let request = self.world.client.post(url).bearer_auth(ADMIN_TOKEN).json(&wish);
+        let asked = tokio::spawn(request.send());
+        self.crash().await;
+        // Nobody was told: the process died before.
+        assert!(asked.await.unwrap().is_err_and(|_| true), "{}: answered", self.named());
+    }
+
+    /// It is durable, so it is completed: the key is destroyed by the next start, and the journal is sound.
+    async fn erased(mut self) {
+        self.world.ready().await;
+        let name = self.named();
+        let (_, listed) = self.world.get(&format!("{}/api/orders", self.world.admin)).await;
+        let listed: Value = serde_json::from_str(&listed).unwrap();
+        let order = &listed["orders"][0];
+        assert_eq!(
+            (&order["status"], &order["email"]),
+            (&json!("PAID"), &json!("effacé")),
+            "{name}: {order:#}"
+        );
+        assert_eq!(times(order, "ERASED"), 1, "{name}: {order:#}");
+        let keys = std::fs::read(self.store().join("journal/orders.keys")).unwrap();
+        assert_eq!((keys.len(), keys[64 + 48], &keys[64 + 16..64 + 48]), (128, b'E', &[0; 32][..]), "{name}");
+        self.world.term();
+        assert_eq!(self.world.end().await.code(), Some(0), "{name}: {}", self.world.said());
+        self.world.verify_journal(&self.store()).await;
     }
 
     /// Rows 15 and 16: a start that is interrupted, and repeated.
@@ -292,6 +333,7 @@ async fn download(world: &World, mail: &str) {
 fn segments(store: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(store.join("journal")).into_iter().flatten();
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|ending| ending == "jsonl"));
     files.sort();
     files
 }

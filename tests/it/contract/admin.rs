@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Answer, FORM, HTML, JSON, names, office};
 use crate::support::{ADMIN_TOKEN, TestApp};
 
-const ACTIONS: [&str; 7] = ["verify", "resend", "address", "approve", "reject", "refund", "revoke"];
+const ACTIONS: [&str; 8] = ["verify", "resend", "address", "approve", "reject", "refund", "revoke", "erase"];
 
 async fn paid(app: &TestApp) -> String {
     app.silent();

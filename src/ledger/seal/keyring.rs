@@ -1,0 +1,235 @@
+//! The keys of a journal: reading them, and the records that its writer puts into their file.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ring::hmac as keyed;
+use sha2::{Digest, Sha256};
+
+use super::record::{self, Held};
+use super::{Chance, Key, Place};
+use crate::domain::values::OrderId;
+use crate::ledger::journal::medium::{KEYS, Medium, Segment};
+use crate::ledger::journal::{JournalError, KeyFile, Patch, SLOT_BYTES};
+
+/// Bytes of an address's hash in the index. Whoever finds an order by it still compares the address itself.
+pub(crate) const ADDRESS_BYTES: usize = 8;
+/// No journal has so many orders; a line that names a later record is not ours.
+const SLOTS_MAX: u64 = 1 << 40;
+/// A record that is just being overwritten is read again so often.
+const LOOKS_MAX: u32 = 3;
+
+/// The key of an order is missing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "La clé de la commande {order} manque ou est abîmée: {path}, octet {offset}. Ses données personnelles sont \
+     illisibles, et aucun effacement n'en est la cause. Rien n'est modifié. Remettez le fichier de la dernière sauvegarde \
+     (<sauvegarde>/journal/orders.keys), puis « auditshield ledger rebuild »; si la clé est perdue pour de bon: \
+     « auditshield ledger rebuild --accept-lost-keys ». / The key of order {order} is missing or damaged: {path}, byte \
+     {offset}. Its personal data cannot be read, and no erasure is the cause. Nothing was changed. Put the file of the \
+     latest backup in its place (<backup>/journal/orders.keys), then run `auditshield ledger rebuild`; if the key is gone \
+     for good: `auditshield ledger rebuild --accept-lost-keys`."
+)]
+pub struct Lost {
+    /// The key file.
+    pub path: PathBuf,
+    /// Where the key should stand.
+    pub offset: u64,
+    /// Whose it is.
+    pub order: OrderId,
+}
+
+/// The keys of one journal.
+#[derive(Debug)]
+pub(crate) struct Keyring {
+    medium: Medium,
+    /// None where there is no file: every key is lost then.
+    file: Option<Segment>,
+    /// Hashes addresses for the index.
+    addresses: keyed::Key,
+    /// What tells this file from every other.
+    mark: [u8; ADDRESS_BYTES],
+    /// The record that the next new key takes.
+    next: AtomicU64,
+    chance: Chance,
+}
+
+/// What seals one commit: a key of its order, and where that stands.
+pub(crate) struct Seal<'a> {
+    ring: &'a Keyring,
+    /// The record.
+    pub(crate) slot: u64,
+    key: Key,
+}
+
+impl Seal<'_> {
+    /// Nonce, sealed bytes, tag.
+    pub(crate) fn seal(&self, place: Place, plain: &[u8]) -> Vec<u8> {
+        self.key.seal(&self.ring.chance, place, plain)
+    }
+
+    /// What was sealed here with this key; None for anything else.
+    pub(crate) fn open(&self, place: Place, sealed: &[u8]) -> Option<Vec<u8>> {
+        self.key.open(place, sealed)
+    }
+}
+
+impl Keyring {
+    /// Opens the keys, for a process that will write the journal. Makes the file where there is none: durable before it
+    /// is used.
+    ///
+    /// # Errors
+    /// IO, or the file's own record is damaged.
+    pub(crate) fn open(medium: &Medium, chance: Chance) -> Result<Keyring, JournalError> {
+        let io = || JournalError::io(medium.path(KEYS));
+        medium.prepare().map_err(io())?;
+        let len = match medium.open_read(KEYS).and_then(|file| file.size()) {
+            Ok(len) => len,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(io()(error)),
+        };
+        // Shorter than its own record: its making was interrupted, before any key.
+        if len < SLOT_BYTES as u64 {
+            Self::make(medium, &chance).map_err(io())?;
+        }
+        Self::read(medium, chance)
+    }
+
+    /// Opens the keys to read with, beside a daemon or without one. Makes and changes nothing.
+    ///
+    /// # Errors
+    /// IO, or the file's own record is damaged.
+    pub(crate) fn read(medium: &Medium, chance: Chance) -> Result<Keyring, JournalError> {
+        let path = medium.path(KEYS);
+        let file = match medium.open_read(KEYS) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Self::of(medium, None, &Key([0; super::KEY_BYTES]), 1, chance));
+            }
+            Err(error) => return Err(JournalError::io(path)(error)),
+        };
+        let len = file.size().map_err(JournalError::io(&path))?;
+        let head = record_at(&file, 0).map_err(JournalError::io(&path))?;
+        let addresses = record::read_head(&head).ok_or(JournalError::KeyFile { path })?;
+        // A record that was torn off at the end was never synced, so no line needs it: it is written over.
+        let next = (len / SLOT_BYTES as u64).max(1);
+        Ok(Self::of(medium, Some(file), &addresses, next, chance))
+    }
+
+    fn of(medium: &Medium, file: Option<Segment>, addresses: &Key, next: u64, chance: Chance) -> Self {
+        let mut mark = [0; ADDRESS_BYTES];
+        let digest = Sha256::new().chain_update(b"auditshield.keyring").chain_update(addresses.0).finalize();
+        mark.iter_mut().zip(digest).for_each(|(byte, own)| *byte = own);
+        let addresses = keyed::Key::new(keyed::HMAC_SHA256, &addresses.0);
+        Keyring { medium: medium.clone(), file, addresses, mark, next: AtomicU64::new(next), chance }
+    }
+
+    fn make(medium: &Medium, chance: &Chance) -> io::Result<()> {
+        let file = medium.create(KEYS)?;
+        file.write_all_at(&record::head(&Key(chance.draw())), 0)?;
+        file.sync()?;
+        medium.sync_entries()
+    }
+
+    /// A new key for an order, and the record that must be durable before it is used.
+    pub(crate) fn fresh(&self, order: OrderId) -> (Seal<'_>, Patch) {
+        let slot = self.next.fetch_add(1, Ordering::AcqRel);
+        let key = Key(self.chance.draw());
+        let bytes = record::live(slot, order, &key);
+        (Seal { ring: self, slot, key }, Patch { slot, bytes })
+    }
+
+    /// The key of an order that is known to be there.
+    pub(crate) fn with(&self, slot: u64, key: Key) -> Seal<'_> {
+        Seal { ring: self, slot, key }
+    }
+
+    /// What the file says of an order's key.
+    ///
+    /// # Errors
+    /// IO.
+    pub(crate) fn get(&self, slot: u64, order: OrderId) -> Result<Held, JournalError> {
+        let Some(file) = &self.file else { return Ok(Held::Lost) };
+        let mut held = Held::Lost;
+        for _ in 0..LOOKS_MAX {
+            let record = record_at(file, slot).map_err(JournalError::io(self.medium.path(KEYS)))?;
+            held = Held::read(&record, slot, order);
+            if held != Held::Lost {
+                break;
+            }
+        }
+        Ok(held)
+    }
+
+    /// The error for a key that is lost.
+    pub(crate) fn lost(&self, slot: u64, order: OrderId) -> Lost {
+        Lost { path: self.medium.path(KEYS), offset: slot.saturating_mul(SLOT_BYTES as u64), order }
+    }
+
+    /// What is left of a key that is destroyed.
+    pub(crate) fn destroyed(slot: u64, order: OrderId) -> Patch {
+        Patch { slot, bytes: record::destroyed(slot, order) }
+    }
+
+    /// Completes erasures that a crash, or a key file from an older copy, left undone; durably, also where only the
+    /// process was killed before it had synced.
+    ///
+    /// # Errors
+    /// IO.
+    pub(crate) fn destroy(&self, keys: &[(u64, OrderId)]) -> Result<(), JournalError> {
+        let patches: Vec<Patch> = keys.iter().map(|(slot, order)| Self::destroyed(*slot, *order)).collect();
+        self.overwrite(&patches)
+    }
+
+    /// Notes of lost keys that a person has accepted their loss.
+    ///
+    /// # Errors
+    /// IO.
+    pub(crate) fn give_up(&self, keys: &[(u64, OrderId)]) -> Result<(), JournalError> {
+        let patch =
+            |(slot, order): &(u64, OrderId)| Patch { slot: *slot, bytes: record::given_up(*slot, *order) };
+        self.overwrite(&keys.iter().map(patch).collect::<Vec<_>>())
+    }
+
+    fn overwrite(&self, patches: &[Patch]) -> Result<(), JournalError> {
+        let mut file = KeyFile::default();
+        let written = file.write(&self.medium, patches.iter().collect());
+        let done = written.and_then(|any| if any { file.sync(&self.medium) } else { Ok(()) });
+        let last = patches.iter().map(|patch| patch.slot + 1).max().unwrap_or_default();
+        self.next.fetch_max(last, Ordering::AcqRel);
+        done.map_err(JournalError::io(self.medium.path(KEYS)))
+    }
+
+    /// The hash under which the index finds an address, without regard to case.
+    ///
+    /// Why keyed: whoever has the index alone cannot try addresses out.
+    pub(crate) fn address(&self, address: &str) -> [u8; ADDRESS_BYTES] {
+        let tag = keyed::sign(&self.addresses, address.to_lowercase().as_bytes());
+        let mut hash = [0; ADDRESS_BYTES];
+        hash.iter_mut().zip(tag.as_ref()).for_each(|(byte, own)| *byte = *own);
+        hash
+    }
+
+    /// What tells this key file from every other, without giving its key away: the index keeps it.
+    pub(crate) fn mark(&self) -> [u8; ADDRESS_BYTES] {
+        self.mark
+    }
+}
+
+/// One record; what lies beyond the file's end is zeros.
+fn record_at(file: &Segment, slot: u64) -> io::Result<record::Record> {
+    let mut bytes = [0; SLOT_BYTES];
+    let mut filled = 0;
+    if slot > SLOTS_MAX {
+        return Ok(bytes);
+    }
+    let offset = slot.saturating_mul(SLOT_BYTES as u64);
+    while filled < SLOT_BYTES {
+        match file.read_at(&mut bytes[filled..], offset.saturating_add(filled as u64))? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    Ok(bytes)
+}
