@@ -1,7 +1,7 @@
 //! Order id → seat. Invariant: at most one seat acts for an order, because only the roster seats, only the roster
 //! sends to order actors, and it takes a seat back only when that seat has handled everything it was sent.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,8 +88,9 @@ pub(super) struct State {
     resting: VecDeque<usize>,
     /// Orders that wait for a seat, in order of arrival.
     queue: VecDeque<OrderId>,
-    /// What waits for them. Bounded by the permits inside the messages.
-    waiting: HashMap<OrderId, Vec<Work>>,
+    /// What waits for them. Bounded by the permits inside the messages. Sorted: a simulated drain lets go of it, and each
+    /// story must let go in the same order every time.
+    waiting: BTreeMap<OrderId, Vec<Work>>,
     /// Recent crashes by order.
     strikes: HashMap<OrderId, Vec<Instant>>,
     /// Poisonous orders, and until when they are left alone.
@@ -125,7 +126,7 @@ impl Actor for Roster {
             seat_of: HashMap::new(),
             resting: (0..count).collect(),
             queue: VecDeque::new(),
-            waiting: HashMap::new(),
+            waiting: BTreeMap::new(),
             strikes: HashMap::new(),
             bench: HashMap::new(),
             alarm: None,
