@@ -63,6 +63,7 @@ impl State {
             unheard: true,
             resends: told.history.iter().filter(resent).count(),
             edition: told.links.iter().rposition(|link| *link == plain(&letter.link)),
+            withdrawn: letter.link.revoked,
         };
         self.compare_with_earlier(order, letter.occasion, taken);
     }
@@ -70,9 +71,12 @@ impl State {
     fn compare_with_earlier(&mut self, order: OrderId, occasion: Occasion, taken: Taken) {
         let earlier = self.taken(order, occasion);
         let last = earlier.last().cloned();
-        let same_link = earlier
-            .iter()
-            .any(|one| one.link == taken.link && one.edition == taken.edition && one.text != taken.text);
+        // Where a link was withdrawn before its mail was taken, a corrected address brings no other one: what is owed goes
+        // to the new address, with a link that opens nothing.
+        let same_link = !taken.withdrawn
+            && earlier
+                .iter()
+                .any(|one| one.link == taken.link && one.edition == taken.edition && one.text != taken.text);
         earlier.push(taken.clone());
         if same_link {
             let first = earlier.first().map_or_else(String::new, |one| one.text.clone());

@@ -85,6 +85,8 @@ pub struct Taken {
     pub resends: usize,
     /// Which of the order's links it carries: an attempt under way may be older than a resend.
     pub edition: Option<usize>,
+    /// That link opened nothing any more.
+    pub withdrawn: bool,
 }
 
 pub struct State {
