@@ -272,11 +272,7 @@ fn level(index: &Index, medium: &Medium, used: bool) -> Result<Level, Refused> {
     if !totals.agree(&counts) {
         return Err(Refused::Index("its sales do not add up".into()));
     }
-    let due = index.due().map_err(|error| match error {
-        IndexError::Lost(lost) => Refused::Journal(lost.into()),
-        other => in_doubt(other),
-    })?;
-    let Some(due) = due else {
+    let Some(due) = index.due().map_err(in_doubt)? else {
         return Err(Refused::Index("its marks of what is due are not this version's".into()));
     };
     Ok((recovered, Memory { counts, series, totals, due }, applied.is_none()))

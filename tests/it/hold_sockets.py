@@ -79,7 +79,8 @@ def main():
             again = False
             pid = launch(held, command)
         else:
-            again = again or heard == signal.SIGUSR1
+            # A restart under way that is told to end starts nobody any more.
+            again = heard != signal.SIGTERM and (again or heard == signal.SIGUSR1)
             os.kill(pid, signal.SIGTERM if heard == signal.SIGUSR1 else heard)
 
 

@@ -27,6 +27,11 @@ const FAILURES_PER_WARNING: u32 = 60;
 /// sled 0.34 takes no write any more after one that failed. Journal and overlay carry on alone; once the overlay
 /// holds so many changes and the journal is healthy, the process restarts, which replays them into a fresh sled.
 const OVERLAY_CHANGES_MAX: usize = 4 * 1024;
+/// So many tries in vain, one a second, on a disk that has room again: sled keeps the error of a full disk for good, and
+/// what it took in before it noticed cannot be read any more.
+const FULL_DISK_TRIES: u32 = 3;
+/// Free room on a disk that is not full any more.
+const ROOM_BYTES_MIN: u64 = 1024 * 1024;
 /// No write or flush of sled takes so long on a disk that works.
 const SLED_TIME_MAX: Duration = Duration::from_secs(60);
 /// Idempotency keys are honoured for this long.
@@ -102,12 +107,17 @@ impl Indexer {
             dirty |= !changes.is_empty();
             newest = newest.max(changes.iter().map(|change| change.snapshot.payment.created_at).max());
             if dirty && checkpoint.elapsed() >= CHECKPOINT_EVERY {
-                dirty = false;
                 checkpoint = Instant::now();
-                self.checkpoint(newest);
+                match self.checkpoint(newest) {
+                    Ok(()) => dirty = false,
+                    // What sled took in before it noticed that the disk was full is as good as lost.
+                    Err(error) if error.is_full_disk() && self.has_room() => return self.give_up(),
+                    Err(_) => {}
+                }
             }
         }
-        self.checkpoint(newest);
+        // What was not flushed is replayed by the next start.
+        let _ = self.checkpoint(newest);
     }
 
     /// The same as [`Indexer::run`] as a task, whose batches take as long as the machine says.
@@ -133,10 +143,11 @@ impl Indexer {
             newest = newest.max(changes.iter().map(|change| change.snapshot.payment.created_at).max());
             if checkpoint.elapsed() >= CHECKPOINT_EVERY {
                 checkpoint = tokio::time::Instant::now();
-                self.checkpoint(newest);
+                // A simulated machine's index has no disk of its own to be full.
+                let _ = self.checkpoint(newest);
             }
         }
-        self.checkpoint(newest);
+        let _ = self.checkpoint(newest);
     }
 
     /// Reads all of an index that a killed process left. Why not before the daemon serves: with a hundred thousand
@@ -187,27 +198,37 @@ impl Indexer {
         if failures % FAILURES_PER_WARNING == 1 {
             warn!(%error, failures, "the index cannot be written; commits stay in the journal and in memory");
         }
-        if self.overlay.pending() > OVERLAY_CHANGES_MAX && self.journal.trouble().is_none() {
-            error!("the index stays unwritable although the disk has room: restarting to rebuild it");
-            (self.on_fatal)("the index is unwritable");
+        let stale = error.is_full_disk() && failures >= FULL_DISK_TRIES && self.has_room();
+        if (stale || self.overlay.pending() > OVERLAY_CHANGES_MAX) && self.journal.trouble().is_none() {
+            self.give_up();
         }
         true
     }
 
+    fn give_up(&self) {
+        error!("the index stays unwritable although the disk has room: restarting to rebuild it");
+        (self.on_fatal)("the index is unwritable");
+    }
+
+    fn has_room(&self) -> bool {
+        self.folder.free_bytes().is_ok_and(|free| free >= ROOM_BYTES_MIN)
+    }
+
     /// Why ages are counted from the newest order and not from the clock: only new orders bring new keys, and the
     /// ledger has no clock of its own.
-    fn checkpoint(&self, newest: Option<Timestamp>) {
+    fn checkpoint(&self, newest: Option<Timestamp>) -> Result<(), IndexError> {
         let age = i64::try_from(REQUEST_AGE_MAX.as_millis()).unwrap_or(i64::MAX);
         let oldest = newest.map(|newest| Timestamp::from_millis(newest.millis().saturating_sub(age)));
         let forgotten = oldest.map_or(Ok(()), |oldest| self.index.forget_requests(oldest, FORGET_MAX));
         let outcome = forgotten.and_then(|()| self.state.inside(|| self.index.flush()));
-        if let Err(error) = outcome {
+        if let Err(error) = &outcome {
             warn!(%error, "the index could not be flushed; it will be rebuilt if the power fails");
         }
         failpoint!("index.flushed_before_sync");
         if let Err(error) = self.folder.sync() {
             warn!(%error, "the index could not be synced; it will be rebuilt if the power fails");
         }
+        outcome
     }
 }
 

@@ -64,6 +64,11 @@ impl IndexError {
     pub(crate) fn is_damage(&self) -> bool {
         matches!(self, IndexError::Value(_) | IndexError::Sled(sled::Error::Corruption { .. }))
     }
+
+    /// Whether the disk was full.
+    pub(crate) fn is_full_disk(&self) -> bool {
+        matches!(self, IndexError::Sled(sled::Error::Io(error)) if error.kind() == std::io::ErrorKind::StorageFull)
+    }
 }
 
 /// The open index.
@@ -212,7 +217,13 @@ impl Index {
         let mut all = Due::default();
         for key in self.db.keys_under(&[keys::DUE]) {
             let Some(id) = keys::due_of(&key?) else { return Ok(None) };
-            let Some((_, state)) = self.order(id)? else { return Ok(None) };
+            let state = match self.order(id) {
+                Ok(Some((_, state))) => state,
+                Ok(None) => return Ok(None),
+                // One order is no reason to close the shop.
+                Err(IndexError::Lost(_)) => None,
+                Err(error) => return Err(error),
+            };
             match state.as_ref().map(|(payment, _)| due(payment)) {
                 Some(Some(at)) => drop(all.moments.insert((at, id))),
                 Some(None) => return Ok(None),
