@@ -10,7 +10,7 @@ import { fits } from "./demo.mjs";
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const WIDTHS = [360, 1280];
 // Looks for a part that is still on its way, 20 ms apart: 20 s, which only a machine under heavy load needs.
-const PART_TRIES_MAX = 1_000;
+const PART_TRIES_MAX = 400;
 const SCHEMES = ["light", "dark"];
 const validator = new HtmlValidate({
   extends: ["html-validate:standard"],
@@ -33,7 +33,7 @@ async function accessible(page, name) {
 }
 
 /** Loads the page anew, without cache: the answer, and the bytes of each part as they came over the wire. */
-async function weighed(page) {
+async function weighed(page, chances = 3) {
   const devtools = await page.context().newCDPSession(page);
   await devtools.send("Network.enable");
   await devtools.send("Network.setCacheDisabled", { cacheDisabled: true });
@@ -53,6 +53,11 @@ async function weighed(page) {
   });
   const answer = await page.reload({ waitUntil: "load" });
   for (let tries = 0; awaited.size > 0; tries += 1) {
+    if (tries === PART_TRIES_MAX && chances > 1) {
+      // Chromium does not always tell the end of a request that a reload took over. What never comes fails every time.
+      await devtools.detach();
+      return weighed(page, chances - 1);
+    }
     assert.ok(tries < PART_TRIES_MAX, `${page.url()}: did not come: ${[...awaited.values()]}`);
     await page.evaluate(() => new Promise((done) => setTimeout(done, 20)));
   }

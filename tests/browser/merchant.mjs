@@ -119,6 +119,9 @@ async function day(page, demo, visit, set, suffix) {
   assert.match(await page.locator("dl").innerText(), new RegExp(`awa\\.kone\\.${suffix}@example\\.com`));
   await act(page, "Désactiver le lien", "transmis à un tiers", /désactivé/);
   await act(page, "Noter un remboursement", "rendu par Orange Money", /remboursement est noté/);
+  await act(page, "Effacer les données personnelles", "", /effacé/);
+  assert.match(await story(page), /Données personnelles effacées par Awa Koné/);
+  assert.ok(!(await page.content()).includes(suffix + "@example.com"), "the address is gone");
   assert.equal(await page.locator("section[aria-labelledby=acts]").count(), 0, "nothing is left to do");
   await fits(page);
   await page.click("text=Se déconnecter");
