@@ -1,8 +1,7 @@
 //! The whole program on a disk that fails: strace makes the n-th system call on its files fail, for every n until a
-//! sale has none left to fail. `tests/disk/run` runs it; alone it needs `AUDITSHIELD_DISK=short` or `long`.
-//!
-//! What must hold of every run, whatever failed: no answer that was given is lost, nothing panics, an end is a
-//! non-zero exit with a sentence that names what failed, and a start on the healthy disk finishes what was sold.
+//! sale has none left to fail. `tests/disk/run` runs it; alone it needs `AUDITSHIELD_DISK=short` or `long`. What must
+//! hold of every run, whatever failed: no answer that was given is lost, nothing panics, an end is a non-zero exit with
+//! a sentence that names what failed, and a start on the healthy disk finishes what was sold.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -68,6 +67,7 @@ use Before::{Killed, Nothing, Restarted, Torn};
 use Ending::{Exited, NotStarted, Refused, Unharmed};
 
 const JOURNAL: &[&str] = &["journal", "journal/00000000000000000001.jsonl"];
+const KEYS: &[&str] = &["journal/orders.keys"];
 const SLED: &[&str] = &["index/db"];
 const INDEX: &[&str] = &["index", "index/db", "index/conf", "index.state"];
 
@@ -128,10 +128,10 @@ fn no_more_writes(n: u32) -> Ending {
     if n <= LAST_ANSWERED { Refused } else { Unharmed }
 }
 
-/// Of a new store: the first look at the folder only asks for a history, and the writer's first call, which makes the
-/// segment, costs a purchase. The second look is the recovery's.
+/// Of a new store: the folder is opened to sync the new key file, to ask for a history, and by the recovery. The writer's
+/// second call syncs a segment's name: fatal.
 fn open_new_journal(n: u32) -> Ending {
-    if n == 1 { Refused } else { NotStarted }
+    if n == 2 { Exited } else { NotStarted }
 }
 
 /// Two calls ask whether there is a history. All others are the recovery's, and the writer's first.
@@ -156,11 +156,12 @@ fn note_index(n: u32) -> Ending {
 
 /// strace counts the calls of each thread by itself: in a run, the n-th call of every thread fails.
 const FAULTS: &[Fault] = &[
-    // Nothing may be assumed after a failed sync: the process ends.
+    // Nothing may be assumed after a failed sync: the process ends. A failed write is cut off, and the commit refused.
     fault("fdatasync", JOURNAL, "EIO", |_| Exited),
     fault("fdatasync", JOURNAL, "ENOSPC", |_| Exited).and_all_later().long(),
-    fault("fsync", JOURNAL, "EIO", |_| Exited),
-    // A failed write is cut off again, and the commit refused.
+    // The first sync of the folder is the key file's, which a start makes.
+    fault("fsync", JOURNAL, "EIO", |_| NotStarted),
+    fault("fdatasync", KEYS, "EIO", |n| if n == 1 { NotStarted } else { Exited }),
     fault("pwrite64", JOURNAL, "ENOSPC", one_write),
     fault("pwrite64", JOURNAL, "ENOSPC", no_more_writes).and_all_later(),
     fault("pwrite64", JOURNAL, "EIO", one_write).long(),
