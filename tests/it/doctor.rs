@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime};
 
+use auditshield::doctor::Finding;
 use auditshield::doctor::Severity::{self, Configuration, Failure, Good, Note, Warning};
 use auditshield::domain::values::Email;
 use serde_json::{Value, json};
@@ -27,7 +28,9 @@ async fn a_sound_installation_is_good_and_a_stopped_daemon_is_not() {
     world.start().await;
     world.buy().await;
     let findings = Examination::of(&world, &[]).findings().await;
-    let worse: Vec<_> = findings.iter().filter(|finding| finding.severity > Note).collect();
+    // How much room this machine has is not the installation's.
+    let counts = |finding: &&Finding| finding.severity > Note && finding.check != "disk-room";
+    let worse: Vec<_> = findings.iter().filter(counts).collect();
     let names: Vec<_> = worse.iter().map(|finding| finding.check).collect();
     assert_eq!(names, ["backup"], "{worse:#?}");
     for finding in &findings {
