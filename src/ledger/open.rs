@@ -30,7 +30,7 @@ use super::worker::Worker;
 use super::{OpenError, OpenOptions};
 use crate::domain::values::OrderId;
 
-/// Of so many of the newest orders one is surely not erased.
+/// So many of the newest orders are tried for one that has a key. Where all of them are erased nothing is said of the file.
 const NEWEST_ORDERS_MAX: usize = 64;
 /// Lines replayed into sled per batch. Several lines of one order become one write.
 const REPLAY_LINES_MAX: usize = 8 * 1024;
