@@ -233,6 +233,9 @@ type Level = (Recovered, Memory, bool);
 fn level(index: &Index, medium: &Medium, used: bool) -> Result<Level, Refused> {
     let in_doubt = |error: IndexError| Refused::Index(error.to_string());
     failpoint!("index.opened");
+    if !index.is_ours().map_err(in_doubt)? {
+        return Err(Refused::Index("it is laid out as by an earlier version".into()));
+    }
     let applied = index.applied().map_err(in_doubt)?;
     if applied.is_none() && !index.is_empty() {
         return Err(Refused::Index("it does not say where it ends".into()));

@@ -318,14 +318,13 @@ async fn a_commit_on_a_state_of_an_unknown_format_continues_what_the_journal_say
         let db = sled::open(store.join("index")).unwrap();
         // The oldest order: PENDING.
         let (key, value) = db.scan_prefix(b"o").next().expect("an order").unwrap();
-        let mut state = value.to_vec();
-        match name {
+        let block = with_first_value(&value, |state| match name {
             // Of a newer version.
             "format 2" => state[0] = 2,
             // Of this one, its end torn off.
             _ => state.truncate(state.len() - 3),
-        }
-        db.insert(key, state).unwrap();
+        });
+        db.insert(key, block).unwrap();
         db.flush().unwrap();
         drop(db);
         let ledger = open(&store);
@@ -342,6 +341,19 @@ async fn a_commit_on_a_state_of_an_unknown_format_continues_what_the_journal_say
         let report = verified(&store);
         assert!(report.is_sound() && report.index_compared, "{name}: {report:?}");
     }
+}
+
+/// A block of orders with another state of its first one: three numbers (the second is the key's length, the third the
+/// state's, in two bytes), the key, the state.
+fn with_first_value(block: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let [0, 17, low, high, ..] = *block else { panic!("not a block of orders: {:?}", &block[..4]) };
+    assert!(low >= 128 && high < 128, "the state's length has two bytes");
+    let (key, rest) = block[4..].split_at(17);
+    let (state, others) = rest.split_at(usize::from(low - 128) + 128 * usize::from(high));
+    let mut state = state.to_vec();
+    change(&mut state);
+    let [low, high] = [state.len() % 128 + 128, state.len() / 128].map(|part| u8::try_from(part).unwrap());
+    [&[0, 17, low, high], key, &state, others].concat()
 }
 
 /// sled's own lock outlives its handle for a moment.

@@ -115,7 +115,13 @@ impl Look<'_> {
                 }
                 keys::REQUEST_AGE => value.is_empty() && self.requests.ages.contains(&key[..]),
                 totals::SALES | totals::STALLED => true,
-                _ => key == keys::APPLIED || key == keys::COUNTS || key == keys::KEYRING || key == SERIES,
+                _ => {
+                    key == keys::APPLIED
+                        || key == keys::COUNTS
+                        || key == keys::KEYRING
+                        || key == keys::LAYOUT
+                        || key == SERIES
+                }
             };
             if good {
                 *self.seen.entry(kind).or_default() += 1;

@@ -27,6 +27,13 @@ pub(crate) const REQUEST: u8 = b'k';
 /// First byte of an idempotency key's age.
 pub(crate) const REQUEST_AGE: u8 = b'x';
 
+/// First byte of what the index notes about itself.
+pub(crate) const META: u8 = b'm';
+/// How the rest is laid out: written from the beginning, and readable whatever the layout is.
+pub(crate) const LAYOUT: &[u8] = b"layout";
+/// Neighbours are packed together. Before there were layouts they were not.
+pub(crate) const LAYOUT_PACKED: &[u8] = &[1];
+
 /// The last line taken in.
 pub(crate) const APPLIED: &[u8] = b"m:applied";
 /// How many orders each status has.
@@ -120,6 +127,15 @@ pub(crate) fn derived(payment: &Payment, ring: &Keyring) -> Vec<Vec<u8>> {
         keys.push(joined(&[&transaction(tx), &id]));
     }
     keys
+}
+
+/// Whether two states of an order have the same [`derived`] keys. Cheaper than making them.
+pub(crate) fn are_same(before: &Payment, now: &Payment) -> bool {
+    super::status_place(before) == super::status_place(now)
+        && super::due(before).is_some() == super::due(now).is_some()
+        && before.buyer.email == now.buyer.email
+        && before.buyer.is_erased() == now.buyer.is_erased()
+        && provider_tx(before) == provider_tx(now)
 }
 
 /// The operator's transaction number, once known.

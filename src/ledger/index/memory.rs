@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sled::IVec;
 
+use super::block::Pair;
+
 /// Batches that can be undone. Older ones count as having reached the disk.
 const UNDO_BATCHES_MAX: usize = 256;
 
@@ -16,13 +18,11 @@ pub struct Memory {
     state: Arc<Mutex<State>>,
 }
 
-type Write = (IVec, Option<IVec>);
-
 #[derive(Debug, Clone, Default)]
 struct State {
     table: BTreeMap<IVec, IVec>,
     /// What each of the last batches replaced.
-    undo: VecDeque<Vec<Write>>,
+    undo: VecDeque<Vec<Pair>>,
     /// The last batch is part of a filling, and goes with the next one: no crash falls in between here.
     filling: bool,
     exists: bool,
@@ -135,13 +135,13 @@ impl Memory {
         Ok(self.state().table.get(key).cloned())
     }
 
-    pub(super) fn fill(&self, writes: Vec<Write>) -> sled::Result<()> {
+    pub(super) fn fill(&self, writes: Vec<Pair>) -> sled::Result<()> {
         self.apply(writes)?;
         self.state().filling = true;
         Ok(())
     }
 
-    pub(super) fn apply(&self, writes: Vec<Write>) -> sled::Result<()> {
+    pub(super) fn apply(&self, writes: Vec<Pair>) -> sled::Result<()> {
         let mut state = self.state();
         if state.failing {
             return Err(sled::Error::Io(io::ErrorKind::StorageFull.into()));
@@ -169,6 +169,16 @@ impl Memory {
         let bounds: (Bound<&[u8]>, Bound<&[u8]>) =
             (Bound::Included(range.start()), Bound::Included(range.end()));
         self.state().table.range::<[u8], _>(bounds).map(|(key, _)| key.clone()).collect()
+    }
+
+    pub(super) fn first_within(&self, low: Bound<&[u8]>, high: Bound<&[u8]>) -> Option<(IVec, IVec)> {
+        let state = self.state();
+        state.table.range::<[u8], _>((low, high)).next().map(|(key, value)| (key.clone(), value.clone()))
+    }
+
+    pub(super) fn last_within(&self, low: Bound<&[u8]>, high: Bound<&[u8]>) -> Option<(IVec, IVec)> {
+        let state = self.state();
+        state.table.range::<[u8], _>((low, high)).next_back().map(|(key, value)| (key.clone(), value.clone()))
     }
 
     pub(super) fn keys_under(&self, prefix: &[u8]) -> Vec<IVec> {

@@ -3,6 +3,7 @@
 //! Why one tree with key prefixes: a sled batch is atomic per tree. Why lazily written: its CPU, not the disk, was
 //! the bottleneck; what is not in it yet is read from the overlay.
 
+mod block;
 pub(crate) mod compare;
 mod garbage;
 pub(crate) mod guard;
@@ -10,6 +11,7 @@ pub(crate) mod indexer;
 pub(crate) mod keys;
 pub(super) mod memory;
 pub(crate) mod overlay;
+pub(super) mod packed;
 mod place;
 pub(crate) mod receipts;
 mod store;
@@ -26,6 +28,7 @@ use crate::domain::payment::{Payment, Status, due_at};
 use crate::domain::receipt::ReceiptNumber;
 use crate::domain::values::{OrderId, Timestamp};
 use keys::KeyEntry;
+use packed::Packed;
 use receipts::Series;
 pub(crate) use store::{Batch, Store, Write};
 
@@ -74,7 +77,7 @@ impl IndexError {
 /// The open index.
 #[derive(Clone)]
 pub(crate) struct Index {
-    db: Store,
+    db: Packed,
     /// Opens the states' personal parts, and hashes addresses.
     ring: Arc<Keyring>,
 }
@@ -112,7 +115,7 @@ pub(crate) fn status_place(payment: &Payment) -> usize {
 impl Index {
     /// Wraps an open store.
     pub(crate) fn new(db: Store, ring: Arc<Keyring>) -> Self {
-        Index { db, ring }
+        Index { db: Packed::new(db), ring }
     }
 
     /// The keys that it works with.
@@ -123,6 +126,12 @@ impl Index {
     /// Whether its addresses were hashed with this key file.
     pub(crate) fn fits_keys(&self) -> Result<bool, IndexError> {
         Ok(self.db.get(keys::KEYRING)?.is_some_and(|mark| *mark == self.ring.mark()))
+    }
+
+    /// Whether it is laid out as this version does it. An empty one is.
+    pub(crate) fn is_ours(&self) -> Result<bool, IndexError> {
+        Ok(self.db.is_empty()
+            || self.db.get(keys::LAYOUT)?.is_some_and(|layout| *layout == *keys::LAYOUT_PACKED))
     }
 
     /// The last line taken in.
@@ -151,11 +160,20 @@ impl Index {
         let mut batch = Batch::default();
         batch.extend(writes(changes, &mut counts, &self.ring)?);
         batch.extend(self.sums(changes)?);
-        batch.insert(keys::COUNTS, postcard::to_stdvec(&counts)?);
-        batch.insert(keys::APPLIED, postcard::to_stdvec(&Applied::from(&last.written))?);
-        batch.insert(keys::KEYRING, &self.ring.mark());
+        self.note(&mut batch, &counts, &Applied::from(&last.written))?;
         self.note_series(&mut batch, changes)?;
         self.db.apply(batch)?;
+        Ok(())
+    }
+
+    /// Notes where the index stands.
+    fn note(&self, batch: &mut Batch, counts: &[u64; STATUSES], last: &Applied) -> Result<(), IndexError> {
+        batch.insert(keys::COUNTS, postcard::to_stdvec(counts)?);
+        batch.insert(keys::APPLIED, postcard::to_stdvec(last)?);
+        batch.insert(keys::KEYRING, &self.ring.mark());
+        if self.db.get(keys::LAYOUT)?.is_none() {
+            batch.insert(keys::LAYOUT, keys::LAYOUT_PACKED);
+        }
         Ok(())
     }
 
@@ -166,8 +184,6 @@ impl Index {
     pub(crate) fn fill(&self, changes: &[Change], counts: &mut [u64; STATUSES]) -> Result<(), IndexError> {
         let mut writes = writes(changes, counts, &self.ring)?;
         writes.extend(self.sums(changes)?);
-        // Stable: of two writes to one key the later stays the later. Neighbours share pages.
-        writes.sort_by(|(a, _), (b, _)| a.cmp(b));
         self.db.fill(writes)?;
         Ok(())
     }
@@ -180,9 +196,7 @@ impl Index {
         series: &Series,
     ) -> Result<(), IndexError> {
         let mut batch = Batch::default();
-        batch.insert(keys::COUNTS, postcard::to_stdvec(counts)?);
-        batch.insert(keys::APPLIED, postcard::to_stdvec(last)?);
-        batch.insert(keys::KEYRING, &self.ring.mark());
+        self.note(&mut batch, counts, last)?;
         receipts::put(&mut batch, series)?;
         self.db.apply(batch)?;
         Ok(())
@@ -325,11 +339,14 @@ fn writes(
     }
     let mut writes = receipts::writes(changes)?;
     for (id, (before, now)) in orders {
-        let old = before.map_or_else(Vec::new, |before| keys::derived(&before.payment, ring));
-        let new = keys::derived(&now.payment, ring);
-        writes.extend(old.iter().filter(|key| !new.contains(key)).map(|key| (key.clone(), None)));
         writes.push((keys::order(id), Some(encode_snapshot(now)?)));
-        writes.extend(new.into_iter().filter(|key| !old.contains(key)).map(|key| (key, Some(Vec::new()))));
+        if before.is_none_or(|before| !keys::are_same(&before.payment, &now.payment)) {
+            let old = before.map_or_else(Vec::new, |before| keys::derived(&before.payment, ring));
+            let new = keys::derived(&now.payment, ring);
+            writes.extend(old.iter().filter(|key| !new.contains(key)).map(|key| (key.clone(), None)));
+            writes
+                .extend(new.into_iter().filter(|key| !old.contains(key)).map(|key| (key, Some(Vec::new()))));
+        }
         if let Some(before) = before {
             let count = &mut counts[status_place(&before.payment)];
             *count = count.saturating_sub(1);

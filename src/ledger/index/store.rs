@@ -2,10 +2,11 @@
 //!
 //! Why an enum and not a trait: two stores, both ours, with the same atomic batches.
 
-use std::ops::RangeInclusive;
+use std::ops::{Bound, RangeInclusive};
 
 use sled::IVec;
 
+use super::block::Pair;
 use super::garbage;
 use super::memory::Memory;
 
@@ -20,7 +21,7 @@ pub(crate) enum Store {
 
 /// Writes that happen together or not at all; of two to one key the later counts.
 #[derive(Debug, Default)]
-pub(crate) struct Batch(Vec<(IVec, Option<IVec>)>);
+pub(crate) struct Batch(Vec<Pair>);
 
 /// A key, and what is written to it; None removes it.
 pub(crate) type Write = (Vec<u8>, Option<Vec<u8>>);
@@ -29,6 +30,16 @@ pub(crate) type Write = (Vec<u8>, Option<Vec<u8>>);
 pub(crate) type Keys = Box<dyn DoubleEndedIterator<Item = sled::Result<IVec>>>;
 
 impl Batch {
+    /// A batch of these writes.
+    pub(super) fn of(pairs: Vec<Pair>) -> Self {
+        Batch(pairs)
+    }
+
+    /// Its writes.
+    pub(super) fn into_pairs(self) -> Vec<Pair> {
+        self.0
+    }
+
     /// Writes a key.
     pub(crate) fn insert(&mut self, key: impl Into<IVec>, value: impl Into<IVec>) {
         self.0.push((key.into(), Some(value.into())));
@@ -74,22 +85,19 @@ impl Store {
     }
 
     /// Writes sorted pairs, two threads at a time, in any order between different keys. A crash may leave any of them.
-    pub(crate) fn fill(&self, writes: Vec<Write>) -> sled::Result<()> {
+    pub(super) fn fill(&self, writes: &[Pair]) -> sled::Result<()> {
         let db = match self {
             Store::Sled(db) => db,
-            Store::Memory(memory) => {
-                let pairs = writes.into_iter().map(|(key, value)| (key.into(), value.map(IVec::from)));
-                return memory.fill(pairs.collect());
-            }
+            Store::Memory(memory) => return memory.fill(writes.to_vec()),
         };
         let mut middle = writes.len() / 2;
         // Writes to one key stay together, in their order.
         while middle > 0 && middle < writes.len() && writes[middle].0 == writes[middle - 1].0 {
             middle += 1;
         }
-        let write = |writes: &[Write]| {
+        let write = |writes: &[Pair]| {
             writes.iter().try_for_each(|(key, value)| match value {
-                Some(value) => db.insert(key, value.as_slice()).map(drop),
+                Some(value) => db.insert(key, value.clone()).map(drop),
                 None => db.remove(key).map(drop),
             })
         };
@@ -100,6 +108,30 @@ impl Store {
             let other = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             mine.and(other)
         })
+    }
+
+    /// The first key between two bounds, and its value.
+    pub(super) fn first_within(
+        &self,
+        low: Bound<&[u8]>,
+        high: Bound<&[u8]>,
+    ) -> sled::Result<Option<(IVec, IVec)>> {
+        match self {
+            Store::Sled(db) => db.range::<&[u8], _>((low, high)).next().transpose(),
+            Store::Memory(memory) => Ok(memory.first_within(low, high)),
+        }
+    }
+
+    /// The last key between two bounds, and its value.
+    pub(super) fn last_within(
+        &self,
+        low: Bound<&[u8]>,
+        high: Bound<&[u8]>,
+    ) -> sled::Result<Option<(IVec, IVec)>> {
+        match self {
+            Store::Sled(db) => db.range::<&[u8], _>((low, high)).next_back().transpose(),
+            Store::Memory(memory) => Ok(memory.last_within(low, high)),
+        }
     }
 
     /// The keys of a range.

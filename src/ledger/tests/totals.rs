@@ -19,7 +19,7 @@ use crate::ledger::record::{Located, Snapshot};
 use crate::ledger::seal::{Chance, Keyring};
 use crate::ledger::vault::Vault;
 
-fn index(store: Store) -> Index {
+pub(super) fn index(store: Store) -> Index {
     let medium = Medium::Memory(crate::ledger::journal::memory::Memory::default());
     Index::new(store, Arc::new(Keyring::open(&medium, Chance::Counted(Arc::default())).unwrap()))
 }
@@ -47,7 +47,7 @@ fn changes(history: &History, first: u64) -> Vec<Change> {
     found
 }
 
-fn all() -> Vec<(&'static str, Vec<Event>, Change)> {
+pub(super) fn all() -> Vec<(&'static str, Vec<Event>, Change)> {
     let mut found = Vec::new();
     for history in histories() {
         let changes = changes(&history, found.len() as u64 + 1);
