@@ -14,7 +14,7 @@ use super::Store;
 pub(crate) use super::place::Folder;
 use crate::ledger::journal::medium::sync_folder;
 
-const CACHE_BYTES: u64 = 16 * 1024 * 1024;
+const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 /// sled's own lock outlives its handle for a moment.
 const REOPENS_MAX: u32 = 100;
 const REOPEN_AFTER: Duration = Duration::from_millis(50);
