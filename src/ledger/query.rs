@@ -155,17 +155,42 @@ pub(super) fn list(store: &Embedded, query: &Query) -> Result<Page, LedgerError>
 /// What a query asks of the index, and of each order.
 struct Scan {
     status: Option<usize>,
-    by: By,
+    by: Search,
     low: [u8; 16],
     high: [u8; 16],
     /// The only orders that may be listed, where a query names them by something that is kept in memory.
     among: Option<BTreeSet<OrderId>>,
 }
 
-enum By {
+/// What the text of a query names.
+pub(super) enum Search {
+    /// Order ids, which the bounds hold.
     Id,
+    /// A whole address, in lower case.
     Email(String),
+    /// An operator's transaction number, in lower case.
     Transaction(String),
+}
+
+/// What a query searches for, and the lowest and highest id that may be on its page. None where nothing can match.
+pub(super) fn id_bounds(query: &Query) -> Option<(Search, [u8; 16], [u8; 16])> {
+    let (mut low, mut high, mut search) = ([0; 16], [u8::MAX; 16], Search::Id);
+    match query.q.as_deref().map(str::trim) {
+        None | Some("") => {}
+        Some(q) if q.contains('@') => search = Search::Email(q.to_lowercase()),
+        Some(q) => match id_range(q) {
+            Some(range) => (low, high) = range,
+            None => search = Search::Transaction(q.to_lowercase()),
+        },
+    }
+    if let Some(since) = query.since {
+        low = low.max(OrderId::first_of(since).bytes());
+    }
+    for end in [query.cursor, query.until.map(OrderId::first_of)].into_iter().flatten() {
+        let below = u128::from_be_bytes(end.bytes()).checked_sub(1)?;
+        high = high.min(below.to_be_bytes());
+    }
+    (low <= high).then_some((search, low, high))
 }
 
 impl Scan {
@@ -175,24 +200,9 @@ impl Scan {
             None => None,
             Some(name) => Some(Status::NAMES.iter().position(|known| known == name)?),
         };
-        let (mut low, mut high, mut by) = ([0; 16], [u8::MAX; 16], By::Id);
-        match query.q.as_deref().map(str::trim) {
-            None | Some("") => {}
-            Some(q) if q.contains('@') => by = By::Email(q.to_lowercase()),
-            Some(q) => match id_range(q) {
-                Some(range) => (low, high) = range,
-                None => by = By::Transaction(q.to_lowercase()),
-            },
-        }
-        if let Some(since) = query.since {
-            low = low.max(OrderId::first_of(since).bytes());
-        }
-        for end in [query.cursor, query.until.map(OrderId::first_of)].into_iter().flatten() {
-            let below = u128::from_be_bytes(end.bytes()).checked_sub(1)?;
-            high = high.min(below.to_be_bytes());
-        }
+        let (by, low, high) = id_bounds(query)?;
         let among = query.stalled.then(|| store.overlay.lock().totals.stalled().collect());
-        (low <= high).then_some(Scan { status, by, low, high, among })
+        Some(Scan { status, by, low, high, among })
     }
 
     fn ids(&self, index: &Index) -> Box<dyn Iterator<Item = Result<OrderId, IndexError>>> {
@@ -202,10 +212,10 @@ impl Scan {
             return Box::new(ids.into_iter().rev().map(Ok));
         }
         let prefix = match (&self.by, self.status) {
-            (By::Email(address), _) => keys::email(address),
-            (By::Transaction(id), _) => keys::transaction(id),
-            (By::Id, Some(place)) => keys::status(place).to_vec(),
-            (By::Id, None) => vec![keys::ORDER],
+            (Search::Email(address), _) => keys::email(address),
+            (Search::Transaction(id), _) => keys::transaction(id),
+            (Search::Id, Some(place)) => keys::status(place).to_vec(),
+            (Search::Id, None) => vec![keys::ORDER],
         };
         Box::new(index.ids(&prefix, self.low, self.high).rev())
     }
@@ -213,9 +223,11 @@ impl Scan {
     fn matches(&self, payment: &Payment) -> bool {
         let id = payment.id.bytes();
         let by = match &self.by {
-            By::Id => true,
-            By::Email(address) => payment.buyer.email.expose().to_lowercase() == *address,
-            By::Transaction(tx) => keys::provider_tx(payment).is_some_and(|own| own.to_lowercase() == *tx),
+            Search::Id => true,
+            Search::Email(address) => payment.buyer.email.expose().to_lowercase() == *address,
+            Search::Transaction(tx) => {
+                keys::provider_tx(payment).is_some_and(|own| own.to_lowercase() == *tx)
+            }
         };
         let status = self.status.is_none_or(|place| Status::NAMES[place] == payment.status.name());
         let among = self.among.as_ref().is_none_or(|among| among.contains(&payment.id));
