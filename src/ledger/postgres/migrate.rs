@@ -38,9 +38,14 @@ pub(super) async fn bring_up_to_date(pool: &Pool, node: &str) -> Result<(), Open
             return Err(OpenError::Schema { found, known: newest() });
         }
         let Some(step) = usize::try_from(found).ok().and_then(|at| STEPS.get(at)) else { return Ok(()) };
-        if pool.count(LOCK, &[&node, &HOLD_SECONDS, &found]).await? == 0 {
-            tokio::time::sleep(Duration::from_millis(LOOK_MILLIS)).await;
-            continue;
+        match pool.count(LOCK, &[&node, &HOLD_SECONDS, &found]).await {
+            Ok(1) => {}
+            // Another node has the row, or is taking it.
+            Ok(_) | Err(Trouble::Again(_)) => {
+                tokio::time::sleep(Duration::from_millis(LOOK_MILLIS)).await;
+                continue;
+            }
+            Err(trouble) => return Err(trouble.into()),
         }
         for statement in statements(step) {
             pool.make(statement).await?;

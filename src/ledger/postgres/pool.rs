@@ -21,7 +21,7 @@ const ANSWER_SECONDS_MAX: u64 = 8;
 const CONNECT_SECONDS_MAX: u64 = 5;
 /// How long a statement waits for a free connection.
 const FREE_SECONDS_MAX: u64 = 5;
-/// How often a read is tried that others are in the way of.
+/// How often a statement is tried that others are in the way of.
 const TRIES_MAX: usize = 5;
 /// Longest wait between two of these tries.
 const AGAIN_MILLIS_MAX: u64 = 20;
@@ -83,11 +83,9 @@ impl Pool {
     ) -> Result<Vec<tokio_postgres::Row>, Trouble> {
         for _ in 1..TRIES_MAX {
             match self.ask(sql, values).await {
-                Err(Trouble::Again(_)) => {}
+                Err(Trouble::Again(_)) => step_aside().await,
                 outcome => return outcome,
             }
-            let wait = rand::random_range(1..=AGAIN_MILLIS_MAX);
-            tokio::time::sleep(Duration::from_millis(wait)).await;
         }
         self.ask(sql, values).await
     }
@@ -99,8 +97,18 @@ impl Pool {
         settled(client, answer)
     }
 
-    /// How many rows a statement changed.
+    /// How many rows a statement changed; sent again as [`Pool::rows`] does.
     pub(super) async fn count(&self, sql: &str, values: Values<'_>) -> Result<u64, Trouble> {
+        for _ in 1..TRIES_MAX {
+            match self.change(sql, values).await {
+                Err(Trouble::Again(_)) => step_aside().await,
+                outcome => return outcome,
+            }
+        }
+        self.change(sql, values).await
+    }
+
+    async fn change(&self, sql: &str, values: Values<'_>) -> Result<u64, Trouble> {
         let client = self.0.get().await?;
         let answer = async { client.execute(&client.prepare_cached(sql).await?, values).await };
         let answer = tokio::time::timeout(Duration::from_secs(ANSWER_SECONDS_MAX), answer).await;
@@ -114,6 +122,11 @@ impl Pool {
         let answer = answer.await;
         settled(client, answer)
     }
+}
+
+/// Lets the others through.
+async fn step_aside() {
+    tokio::time::sleep(Duration::from_millis(rand::random_range(1..=AGAIN_MILLIS_MAX))).await;
 }
 
 /// The answer; a connection that did not give one is not used again.
