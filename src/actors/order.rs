@@ -337,6 +337,11 @@ impl State {
                 self.shared.causes.keep(order, cause);
             }
             self.answer_waiters();
+            // Another node may erase what is personal of it: a seat at rest keeps nothing that it would have to be told of.
+            // The next message reads the order again.
+            if self.shared.parts.ledger.is_shared() {
+                self.standing = None;
+            }
             let quiet = roster::Msg::Quiet { seat: self.seat, sitting: self.sitting, handled: self.handled };
             let _ = self.roster.cast(quiet);
         }
