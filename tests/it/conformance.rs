@@ -1,5 +1,6 @@
 //! What every ledger promises, whatever it is made of: one set of tests, run against each kind of store.
 
+mod erasure;
 pub(crate) mod place;
 
 use std::collections::BTreeSet;

@@ -6,9 +6,10 @@ mod cluster;
 mod gate;
 mod lost;
 mod nodes;
+mod sealed;
 mod tables;
 
-use auditshield::ledger::Ledger;
+use auditshield::ledger::{Ledger, Report};
 use tokio_postgres::NoTls;
 
 /// A database of its own.
@@ -62,6 +63,11 @@ impl Database {
     pub(crate) async fn run(&self, sql: &str) {
         run_at(&self.url(), sql).await;
     }
+}
+
+/// Verifies it.
+pub(crate) fn verified(ledger: &Ledger) -> Report {
+    ledger.verify_shared(&mut |_| ()).unwrap().expect("a shared ledger")
 }
 
 async fn run_at(url: &str, sql: &str) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auditshield::ledger::simulated::{Machine, Options, Pace};
-use auditshield::ledger::{Ledger, OpenOptions};
+use auditshield::ledger::{Ledger, OpenOptions, Report};
 
 /// A store: what is opened, closed, and opened again.
 pub(crate) enum Place {
@@ -43,6 +43,16 @@ impl Place {
             }
             #[cfg(feature = "postgres")]
             Place::Database(database) => database.open(),
+        }
+    }
+
+    /// Verifies a store that nobody has open. A simulated machine's is verified by tests/simulation.
+    pub(crate) fn verify(&self, judge: impl Fn(Report)) {
+        match self {
+            Place::Folder(folder) => judge(crate::ledger::verified(folder.path())),
+            Place::Machine(_) => {}
+            #[cfg(feature = "postgres")]
+            Place::Database(database) => judge(crate::postgres::verified(&database.open())),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The tables: made once whoever is first, left alone where they are newer, and verified.
 
-use auditshield::ledger::{Ledger, OpenError, Report};
+use auditshield::ledger::{Ledger, OpenError};
 
-use super::Database;
+use super::{Database, verified};
 use crate::ledger::fill;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,10 +63,6 @@ fn an_address_that_is_none_is_refused_without_being_repeated() {
     assert!(matches!(refused, OpenError::Address) && !refused.to_string().contains("Tr0ub4dor"), "{refused}");
     let away = Ledger::connect("postgres://user:Tr0ub4dor@127.0.0.1:1/x").err().expect("refused");
     assert!(matches!(away, OpenError::Database(_)) && !away.to_string().contains("Tr0ub4dor"), "{away}");
-}
-
-fn verified(ledger: &Ledger) -> Report {
-    ledger.verify_shared(&mut |_| ()).unwrap().expect("a shared ledger")
 }
 
 /// Whoever changes history behind the nodes' backs is found out.
