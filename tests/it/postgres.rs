@@ -8,6 +8,7 @@ mod lost;
 mod nodes;
 mod sealed;
 mod tables;
+mod upgrade;
 
 use auditshield::ledger::{Ledger, Report};
 use tokio_postgres::NoTls;
