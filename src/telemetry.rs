@@ -52,6 +52,16 @@ pub const METRICS: &[(Kind, &str, &str)] = &[
     (Kind::Counter, "auditshield_asks_refused_total", "Requests refused because too much was under way."),
     (Kind::Gauge, "auditshield_actors_seated", "Orders that have something to do, each in its actor."),
     (Kind::Counter, "auditshield_actor_restarts_total", "Actors replaced after a panic."),
+    (
+        Kind::Counter,
+        "auditshield_commit_conflicts_total",
+        "Commits decided again because another node was first.",
+    ),
+    (
+        Kind::Counter,
+        "auditshield_commits_fenced_total",
+        "Reports dropped because another node had the errand.",
+    ),
     (Kind::Gauge, "auditshield_orders_waiting", "Orders that wait for an actor."),
     (Kind::Gauge, "auditshield_orders_benched", "Orders set aside after repeated panics."),
     (Kind::Gauge, "auditshield_ledger_can_commit", "1 while the ledger can commit."),

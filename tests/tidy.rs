@@ -66,7 +66,10 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("sled", &["ledger/"]),
     ("crossbeam_epoch", &["ledger/"]),
     ("rustix", &["failpoint.rs", "ledger/"]),
-    ("tokio_postgres", &["ledger/"]),
+    ("tokio_postgres", &["ledger/postgres/"]),
+    ("tokio_postgres_rustls", &["ledger/postgres/"]),
+    ("deadpool_postgres", &["ledger/postgres/"]),
+    ("rustls_native_certs", &["ledger/postgres/"]),
     ("postcard", &["ledger/"]),
     ("reqwest", &["adapters/", "simulator/mod.rs", "simulator/notify.rs"]),
     ("lettre", &["adapters/"]),
@@ -94,7 +97,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("tracing_opentelemetry", &["telemetry/"]),
     ("tracing_subscriber", &["telemetry.rs", "telemetry/", "config/"]),
     ("fail", &["failpoint.rs"]),
-    ("rustls", &["adapters/", "config/", "simulator/", "app.rs", "app/", "telemetry/"]),
+    ("rustls", &["adapters/", "config/", "simulator/", "app.rs", "app/", "telemetry/", "ledger/postgres/"]),
 ];
 
 /// Longest file, in lines.

@@ -101,7 +101,7 @@ impl State {
         // Reminders that wait for their turn must not hide what became due after them.
         let waiting = self.owed.values().filter(|kind| **kind == Kind::Remind).count();
         let limit = DUE_MAX + waiting.min(REMINDERS_PASSED_MAX);
-        let due = if rooms.none() { Ok(Vec::new()) } else { parts.ledger.due(now, limit) };
+        let due = if rooms.none() { Ok(Vec::new()) } else { parts.ledger.look(now, limit).await };
         let due = match due {
             Ok(due) => due,
             Err(fault) => {
@@ -113,17 +113,19 @@ impl State {
         // What is known from the last look is not read again for a permit that is not there: a storm of notifications
         // makes thousands of orders due, and they wait for their turn at CinetPay.
         let before = std::mem::take(&mut self.owed);
+        let unknown = due.iter().filter(|entry| before.get(entry).is_none_or(|kind| *rooms.of(*kind) > 0));
+        let ahead = match parts.ledger.ahead(unknown.map(|(_, order)| *order)).await {
+            Ok(ahead) => ahead,
+            Err(fault) => {
+                tracing::error!(%fault, "the due orders cannot be read");
+                return;
+            }
+        };
         for (at, order) in due {
             let known = before.get(&(at, order)).copied().filter(|kind| *rooms.of(*kind) == 0);
             let kind = match known {
                 Some(kind) => kind,
-                None => match parts
-                    .ledger
-                    .standing(order)
-                    .ok()
-                    .flatten()
-                    .map(|order| next_step(order.payment(), now))
-                {
+                None => match ahead.standing(order).map(|order| next_step(order.payment(), now)) {
                     Some(Step::Check(_)) => Kind::Check,
                     Some(Step::Open(_)) => Kind::Open,
                     Some(Step::Deliver) => Kind::Deliver,

@@ -140,13 +140,6 @@ impl Shared {
     fn tell(&self, moment: Moment) {
         self.parts.settings.witness.tell(moment);
     }
-
-    /// One of `permits`, for one mail. None: all are in use, or the hour's mails have left; the mail stays owed, and the
-    /// alarm comes back to it.
-    fn mail_permit(&self, permits: &Arc<Semaphore>, urgent: bool) -> Option<OwnedSemaphorePermit> {
-        let permit = Arc::clone(permits).try_acquire_owned().ok()?;
-        self.parts.mailer.reserve(urgent).then_some(permit)
-    }
 }
 
 /// What an order answers.

@@ -1,23 +1,25 @@
 //! The actor that acts for one order at a time: load → decide → commit → answer → advance.
 
 mod msg;
+mod owed;
+mod rounds;
 
 use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
-use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument;
 
-use super::errand::{Errand, Runner};
-use super::{AskError, Moment, Receipt, Reply, Shared, alarm, courier, log, roster, verifier};
+use super::errand::Runner;
+use super::{AskError, Moment, Receipt, Reply, Shared, alarm, log, roster};
 use crate::domain::decide::{Refusal, decide};
 use crate::domain::input::{Input, Report};
-use crate::domain::payment::{Payment, Status, Step, duplicate_look, next_step};
+use crate::domain::payment::{Payment, Status, duplicate_look};
 use crate::domain::values::OrderId;
-use crate::ledger::{CommitError, Standing};
+use crate::ledger::{CommitError, Lease, Standing};
 use crate::ports::RequestId;
 pub(super) use msg::{Msg, Work};
 use msg::{Running, Wanted};
+use owed::Owed;
 
 /// The actor.
 pub(super) struct Order;
@@ -101,7 +103,9 @@ impl Actor for Order {
         let cause = state.follow(&work);
         let span = work.span(&cause);
         let done = async {
+            let known = state.refresh().await;
             match work {
+                Work::Ask { reply, .. } if !known => reply.send(Err(AskError::NoRoom)),
                 Work::Ask { input, reply, .. } => state.ask(input, reply).await?,
                 Work::Wake { look } => state.look |= look.is_some(),
             }
@@ -132,7 +136,7 @@ impl Actor for Order {
             let span = tracing::error_span!(parent: None, "order", request_id = %errand.cause);
             state.cause = Some(errand.cause);
             let done = async {
-                state.report(report.unwrap_or(errand.lost)).await?;
+                state.report(report.unwrap_or(errand.lost), errand.lease).await?;
                 state.advance(&myself).await;
                 Ok(())
             };
@@ -152,15 +156,17 @@ impl State {
         tracing::field::display(self.order.map(|order| order.to_string()).unwrap_or_default())
     }
 
-    /// Takes up an order. Its state is kept from the last sitting where it was the same order: nobody else wrote it.
+    /// Takes up an order. Its state is kept from the last sitting where it was the same order: nobody else wrote it, unless
+    /// the ledger is shared.
     fn sit(
         &mut self,
         order: OrderId,
         sitting: u64,
         alarm: Option<ActorRef<alarm::Msg>>,
     ) -> Result<(), ActorProcessingErr> {
+        let ledger = &self.shared.parts.ledger;
         if self.order != Some(order) || self.standing.is_none() {
-            self.standing = self.shared.parts.ledger.standing(order)?;
+            self.standing = if ledger.is_shared() { None } else { ledger.standing(order)? };
         }
         self.shared.tell(Moment::Sits { order, seat: self.seat });
         (self.order, self.sitting, self.alarm) = (Some(order), sitting, alarm);
@@ -181,7 +187,7 @@ impl State {
     }
 
     async fn ask(&mut self, input: Input, reply: Reply) -> Result<(), ActorProcessingErr> {
-        match self.take(&input).await? {
+        match self.take(&input, None).await? {
             Err(refused) => reply.send(Err(refused)),
             Ok(new) => {
                 let Some(payment) = self.payment().cloned() else {
@@ -247,20 +253,29 @@ impl State {
         }
     }
 
-    async fn report(&mut self, report: Report) -> Result<(), ActorProcessingErr> {
-        if let Err(refused) = self.take(&Input::Report(report)).await? {
+    async fn report(&mut self, report: Report, lease: Lease) -> Result<(), ActorProcessingErr> {
+        match self.take(&Input::Report(report), Some(&lease)).await? {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
             // No room on the disk: the order is as before, and due again when there is.
-            tracing::warn!(order = self.named(), %refused, "an errand's report could not be recorded");
+            Err(refused) => {
+                tracing::warn!(order = self.named(), %refused, "an errand's report could not be recorded");
+            }
         }
+        self.shared.parts.ledger.release(lease).await;
         Ok(())
     }
 
-    async fn take(&mut self, input: &Input) -> Result<Result<bool, AskError>, ActorProcessingErr> {
+    async fn take(
+        &mut self,
+        input: &Input,
+        lease: Option<&Lease>,
+    ) -> Result<Result<bool, AskError>, ActorProcessingErr> {
         let Some(order) = self.order else { return Ok(Err(AskError::Gone)) };
         self.shared.tell(Moment::Decides { order, seat: self.seat });
-        let taken = self.commit(order, input).await;
+        let taken = self.settle(order, input, lease).await;
         self.shared.tell(Moment::Decided { order, seat: self.seat });
-        taken
+        Ok(taken?)
     }
 
     /// Decide, commit, remember: in that order. `Ok(false)`: nothing was new.
@@ -268,7 +283,8 @@ impl State {
         &mut self,
         order: OrderId,
         input: &Input,
-    ) -> Result<Result<bool, AskError>, ActorProcessingErr> {
+        lease: Option<&Lease>,
+    ) -> Result<Result<bool, AskError>, CommitError> {
         let parts = &self.shared.parts;
         let now = parts.clock.now();
         let payment = self.payment().map(|payment| &**payment);
@@ -281,11 +297,12 @@ impl State {
         failpoint!("init.answered_before_commit" if matches!(input, Input::Report(Report::Opened { .. })));
         failpoint!("check.answered_before_commit" if matches!(input, Input::Report(Report::Checked { .. })));
         failpoint!("mail.accepted_before_commit" if matches!(input, Input::Report(Report::MailAccepted { .. })));
-        let standing = match parts.ledger.commit(order, self.standing.as_ref(), &events, now).await {
+        let base = self.standing.as_ref();
+        let standing = match parts.ledger.commit_under(lease, order, base, &events, now).await {
             Ok(standing) => standing,
             Err(CommitError::NoRoom | CommitError::Io(_)) => return Ok(Err(AskError::NoRoom)),
             Err(CommitError::Unsealed) => return Ok(Err(Refusal::Unsealed.into())),
-            Err(fault) => return Err(fault.into()),
+            Err(fault) => return Err(fault),
         };
         failpoint!("created.before_init" if matches!(input, Input::Buy(_)));
         failpoint!("paid.before_mail" if events.iter().any(|event| matches!(event, crate::domain::event::Event::Paid { .. })));
@@ -303,13 +320,14 @@ impl State {
     async fn advance(&mut self, myself: &ActorRef<Msg>) {
         let cause = self.cause.clone().unwrap_or_else(RequestId::made);
         if self.errand.is_none()
-            && let Some(payment) = self.payment().cloned()
-            && let Some((errand, permit)) = self.owed(&payment, &cause)
+            && let Some(standing) = self.standing.clone()
+            && let Some(Owed { errand, permit, lease }) = self.owed(&standing, &cause).await
         {
-            let (runner, lost) = Runner::new(errand);
+            let (runner, lost) = Runner::new(errand, lease.end());
             match Actor::spawn_linked(None, runner, lost.clone(), myself.get_cell()).await {
                 Ok((actor, _)) => {
-                    self.errand = Some(Running { actor: actor.get_id(), lost, cause, _permit: permit });
+                    let actor = actor.get_id();
+                    self.errand = Some(Running { actor, lost, cause, _permit: permit, lease });
                 }
                 Err(fault) => tracing::error!(order = self.named(), %fault, "an errand did not start"),
             }
@@ -319,59 +337,14 @@ impl State {
                 self.shared.causes.keep(order, cause);
             }
             self.answer_waiters();
+            // Another node may erase what is personal of it: a seat at rest keeps nothing that it would have to be told of.
+            // The next message reads the order again.
+            if self.shared.parts.ledger.is_shared() {
+                self.standing = None;
+            }
             let quiet = roster::Msg::Quiet { seat: self.seat, sitting: self.sitting, handled: self.handled };
             let _ = self.roster.cast(quiet);
         }
-    }
-
-    /// What to do now, with the permit for it.
-    fn owed(&mut self, payment: &Arc<Payment>, cause: &RequestId) -> Option<(Errand, OwnedSemaphorePermit)> {
-        let shared = &self.shared;
-        let undecided = !matches!(payment.status, Status::Paid(_) | Status::Refunded(_));
-        let look = std::mem::take(&mut self.look);
-        let open = std::mem::take(&mut self.open) && self.may_open(payment);
-        let refused = matches!(payment.status, Status::Failed { .. });
-        let step = match next_step(payment, shared.parts.clock.now()) {
-            // The opening asks about the newest attempt first, so a look that is due loses nothing.
-            _ if open && refused => Step::Open(payment.attempt),
-            Step::Wait(_) | Step::Rest if open => Step::Open(payment.attempt),
-            Step::Wait(_) | Step::Rest if look && undecided => Step::Check(payment.attempt),
-            owed => owed,
-        };
-        // Until a permit is found: each arm that has none leaves here.
-        self.held = !matches!(step, Step::Wait(_) | Step::Rest);
-        let started = match step {
-            Step::Open(_) => {
-                let permit = Arc::clone(&shared.open).try_acquire_owned();
-                self.crowded = permit.is_err();
-                let permit = permit.ok()?;
-                let ask_first = !std::mem::take(&mut self.fresh);
-                Some((verifier::open(Arc::clone(shared), Arc::clone(payment), ask_first, cause), permit))
-            }
-            Step::Check(_) => {
-                let permit = Arc::clone(&shared.verify).try_acquire_owned().ok()?;
-                Some((verifier::check(Arc::clone(shared), Arc::clone(payment), cause), permit))
-            }
-            Step::Deliver => {
-                let sale = payment.sale()?;
-                let permit = shared.mail_permit(&shared.deliver, true)?;
-                Some((courier::deliver(Arc::clone(shared), payment, sale, cause), permit))
-            }
-            Step::Remind => {
-                let sale = payment.sale()?;
-                let permit = shared.mail_permit(&shared.remind, false)?;
-                Some((courier::remind(Arc::clone(shared), payment, sale, cause), permit))
-            }
-            Step::Wait(_) | Step::Rest => None,
-        };
-        self.held &= started.is_none();
-        started
-    }
-
-    /// Whether a buyer who waits may be given a payment page that is not open yet.
-    fn may_open(&self, payment: &Payment) -> bool {
-        let parts = &self.shared.parts;
-        payment.wants_page() || payment.may_retry(&parts.policy, parts.clock.now())
     }
 
     fn answer_waiters(&mut self) {

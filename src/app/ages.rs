@@ -19,11 +19,11 @@ const ORDERS_MAX: usize = 1000;
 const AHEAD_SECONDS: u64 = 366 * 24 * 3600;
 
 /// Sets the gauges until `stop`.
-pub(super) async fn watch(ledger: Ledger, store: PathBuf, clock: Clock, stop: CancellationToken) {
+pub(super) async fn watch(ledger: Ledger, store: Option<PathBuf>, clock: Clock, stop: CancellationToken) {
     loop {
         let (ledger, store, now) = (ledger.clone(), store.clone(), clock.now());
         // A look that panicked is tried again.
-        let _ = tokio::task::spawn_blocking(move || look(&ledger, &store, now)).await;
+        let _ = tokio::task::spawn_blocking(move || look(&ledger, store.as_deref(), now)).await;
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(Duration::from_secs(LOOK_SECONDS)) => {}
@@ -31,7 +31,7 @@ pub(super) async fn watch(ledger: Ledger, store: PathBuf, clock: Clock, stop: Ca
     }
 }
 
-fn look(ledger: &Ledger, store: &Path, now: Timestamp) {
+fn look(ledger: &Ledger, store: Option<&Path>, now: Timestamp) {
     let due = ledger.due(now.plus(Duration::from_secs(AHEAD_SECONDS)), ORDERS_MAX);
     let open = due.into_iter().flatten().filter_map(|(_, id)| ledger.load(id).ok().flatten());
     let (mut undelivered, mut unverified) = (Duration::ZERO, Duration::ZERO);
@@ -41,7 +41,7 @@ fn look(ledger: &Ledger, store: &Path, now: Timestamp) {
     }
     metrics::gauge!("auditshield_oldest_undelivered_seconds").set(undelivered.as_secs_f64());
     metrics::gauge!("auditshield_oldest_unverified_seconds").set(unverified.as_secs_f64());
-    if let Ok((_, all)) = ledger::room(store) {
+    if let Some(Ok((_, all))) = store.map(ledger::room) {
         metrics::gauge!("auditshield_store_size_bytes").set(all as f64);
     }
 }

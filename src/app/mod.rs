@@ -9,6 +9,7 @@ mod spool;
 mod watchdog;
 mod wiring;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::actors::{Orders, Running};
 use crate::adapters::systemd::{self, Inherited, Supervisor};
 use crate::config::{Config, Given, Listen, Store};
+use crate::domain::values::Timestamp;
 use crate::http;
 use crate::ledger::{Ledger, OpenError, OpenOptions};
 use crate::ports::Clock;
@@ -70,11 +72,15 @@ pub enum Error {
 impl Error {
     /// Whether a setting is to blame, and a restart would fail the same way.
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Stray(_))
+        matches!(
+            self,
+            Self::Stray(_)
+                | Self::Ledger(OpenError::Address | OpenError::Durability(_) | OpenError::Schema { .. })
+        )
     }
     /// Whether something outside is in the way: a port, the store's lock.
     pub fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Listen(..) | Self::Ledger(OpenError::InUse(_)))
+        matches!(self, Self::Listen(..) | Self::Ledger(OpenError::InUse(_) | OpenError::Database(_)))
     }
 }
 
@@ -112,8 +118,8 @@ impl Daemon {
         listeners: Listeners,
         metrics: Metrics,
     ) -> Result<Self, Error> {
-        let Store::Sled(folder) = &config.store;
-        let ledger = open(folder)?;
+        let (ledger, folder) = open(&config.store)?;
+        let clock = agreed(&ledger, clock);
         let Listeners { public: Bound { listener: shop, place: public, own }, admin: office } = listeners;
         let (admin, own) = (office.place, [own, office.own]);
         let links = wiring::links(&config);
@@ -146,7 +152,7 @@ impl Daemon {
             manner("admin"),
             stop.clone(),
         ));
-        tasks.spawn(ages::watch(ledger.clone(), folder.clone(), deps.clock.clone(), stop.clone()));
+        tasks.spawn(ages::watch(ledger.clone(), folder, deps.clock.clone(), stop.clone()));
         if let Some(folder) = &config.spool {
             tasks.spawn(spool::ingest(folder.clone(), Arc::clone(&deps), stop.clone()));
         }
@@ -154,7 +160,7 @@ impl Daemon {
             live.limiters.clone().housekeeping(Duration::from_secs(HOUSEKEEPING_SECONDS), stop.clone()),
         );
         tasks.close();
-        tracing::info!(%public, %admin, store = %folder.display(), "listening");
+        tracing::info!(%public, %admin, store = %config.store, "listening");
         let reloader = Some(reload::Reloader::new(live, links, config));
         Ok(Self { public, admin, orders, ledger, running, readiness, reloader, stop, tasks, _own: own })
     }
@@ -195,8 +201,29 @@ impl Daemon {
     }
 }
 
-/// Opens the ledger. A disk that fails later ends the process.
-fn open(folder: &std::path::Path) -> Result<Ledger, OpenError> {
+/// Opens the ledger, and names its folder if it has one.
+fn open(store: &Store) -> Result<(Ledger, Option<PathBuf>), OpenError> {
+    match store {
+        Store::Sled(folder) => Ok((open_folder(folder)?, Some(folder.clone()))),
+        #[cfg(feature = "postgres")]
+        Store::Postgres(url) => Ok((Ledger::connect(url.expose())?, None)),
+        // The settings refuse such an address in this build.
+        #[cfg(not(feature = "postgres"))]
+        Store::Postgres(_) => Err(OpenError::Address),
+    }
+}
+
+/// The time that all nodes go by: this machine's, corrected by what the ledger says of it.
+fn agreed(ledger: &Ledger, clock: Clock) -> Clock {
+    if !ledger.is_shared() {
+        return clock;
+    }
+    let ledger = ledger.clone();
+    Clock::new(move || Timestamp::from_millis(clock.now().millis().saturating_add(ledger.skew_millis())))
+}
+
+/// Opens the ledger in a folder. A disk that fails later ends the process.
+fn open_folder(folder: &std::path::Path) -> Result<Ledger, OpenError> {
     Ledger::open(OpenOptions::new(folder, |why| {
         tracing::error!(why, "ending, to start again from what is durable");
         // Nothing may be assumed after a failed sync or of a damaged index, and nothing more may be acknowledged.

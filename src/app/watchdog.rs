@@ -37,6 +37,7 @@ pub(super) async fn answers(orders: Orders, ledger: Ledger) -> bool {
         Ok(()) | Err(CommitError::NoRoom | CommitError::Io(_)) => true,
         Err(
             CommitError::Conflict
+            | CommitError::Fenced
             | CommitError::Fold(_)
             | CommitError::TooLarge
             | CommitError::Closed

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::{Failure, Source, output, refuse};
-use crate::config::{self, Config, Environment, Route, Store};
+use crate::config::{self, Config, Environment, Route};
 
 #[derive(Subcommand)]
 pub(super) enum ConfigCommand {
@@ -71,7 +71,6 @@ fn summary(config: &Config) -> serde_json::Value {
         Environment::Sandbox => "sandbox",
         Environment::Production => "production",
     };
-    let Store::Sled(folder) = &config.store;
     let mail = match &config.mail.route {
         Route::Smtp(server) => format!("{}:{} ({:?})", server.host, server.port, server.tls),
         Route::File(folder) => format!("file:{}", folder.display()),
@@ -85,7 +84,7 @@ fn summary(config: &Config) -> serde_json::Value {
         "public_url": config.server.public_url.as_str(),
         "listen": config.server.listen.to_string(),
         "admin_listen": config.admin.listen.to_string(),
-        "store": format!("sled:{}", folder.display()),
+        "store": config.store.to_string(),
         "catalog": format!("{} ({})", config.catalog.path.display(), config.catalog.catalog.products.len()),
         "mail": mail,
     })

@@ -8,7 +8,7 @@ use clap::Subcommand;
 use super::aside::Aside;
 use super::progress::Progress;
 use super::{Failure, Source, output, refuse};
-use crate::config::{self, Store};
+use crate::config::{self, Secret, Store};
 use crate::domain::values::OrderId;
 use crate::ledger::{self, BackupError, Copied, LostKeys, OpenError};
 
@@ -151,17 +151,34 @@ pub(super) fn run(command: LedgerCommand) -> Result<(), Failure> {
 }
 
 impl Where {
-    fn folder(self) -> Result<PathBuf, Failure> {
-        let folder = match self.store {
-            Some(folder) => folder,
-            None => {
-                let store = config::load_store(&self.source.given()).map_err(|problems| refuse(&problems))?;
-                let Store::Sled(folder) = store;
-                folder
-            }
+    /// The store: a folder that is there, or a database.
+    fn store(self) -> Result<Store, Failure> {
+        let store = match self.store {
+            Some(folder) => Store::Sled(folder),
+            None => config::load_store(&self.source.given()).map_err(|problems| refuse(&problems))?,
         };
-        if folder.is_dir() { Ok(folder) } else { Err(no_folder(&folder)) }
+        match &store {
+            Store::Sled(folder) if !folder.is_dir() => Err(no_folder(folder)),
+            Store::Sled(_) | Store::Postgres(_) => Ok(store),
+        }
     }
+
+    fn folder(self) -> Result<PathBuf, Failure> {
+        match self.store()? {
+            Store::Sled(folder) => Ok(folder),
+            Store::Postgres(_) => Err(not_a_folder()),
+        }
+    }
+}
+
+/// Copies and the index are matters of a folder: a database has its own.
+fn not_a_folder() -> Failure {
+    output::complain(
+        &"AUDITSHIELD_STORE__URL désigne une base PostgreSQL : cette commande travaille sur un dossier (pg_dump copie une \
+          base). / AUDITSHIELD_STORE__URL names a PostgreSQL database: this command works on a folder (pg_dump copies a \
+          database).",
+    );
+    Failure::Unavailable
 }
 
 fn no_folder(folder: &Path) -> Failure {
@@ -183,10 +200,16 @@ fn not_copied(fault: &BackupError) -> Failure {
 }
 
 fn verify(args: JsonArgs) -> Result<(), Failure> {
-    let folder = args.place.folder()?;
-    let mut bar = Progress::over(&folder.join("journal"));
-    let report = ledger::verify(&folder, &mut |bytes| bar.at(bytes)).map_err(|fault| refused(&fault))?;
-    bar.end();
+    let report = match args.place.store()? {
+        Store::Postgres(url) => verify_database(&url)?,
+        Store::Sled(folder) => {
+            let mut bar = Progress::over(&folder.join("journal"));
+            let report = ledger::verify(&folder, &mut |bytes| bar.at(bytes));
+            let report = report.map_err(|fault| refused(&fault))?;
+            bar.end();
+            report
+        }
+    };
     if args.json {
         let mut value = serde_json::to_value(&report).map_err(|_| Failure::Failed)?;
         if let Some(object) = value.as_object_mut() {
@@ -197,6 +220,23 @@ fn verify(args: JsonArgs) -> Result<(), Failure> {
         print(&report);
     }
     if report.is_sound() { Ok(()) } else { Err(Failure::Failed) }
+}
+
+/// Every order of a shared ledger; daemons may be at work meanwhile.
+#[cfg(feature = "postgres")]
+fn verify_database(url: &Secret) -> Result<ledger::Report, Failure> {
+    let ledger = ledger::Ledger::connect(url.expose()).map_err(|fault| refused(&fault))?;
+    let report = ledger.verify_shared(&mut |_| ()).map_err(|fault| {
+        output::complain(&fault);
+        Failure::Unavailable
+    })?;
+    report.ok_or(Failure::Failed)
+}
+
+/// The settings refuse such an address in this build.
+#[cfg(not(feature = "postgres"))]
+fn verify_database(_: &Secret) -> Result<ledger::Report, Failure> {
+    Err(Failure::Failed)
 }
 
 fn print(report: &ledger::Report) {

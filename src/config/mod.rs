@@ -170,10 +170,28 @@ impl Channels {
 }
 
 /// `[store]`
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Store {
     /// The embedded ledger in this folder.
     Sled(PathBuf),
+    /// A PostgreSQL database that several daemons may share. Only in a build with the feature `postgres`.
+    Postgres(Secret),
+}
+
+/// As it may be shown: an address of a database may hold a password.
+impl std::fmt::Display for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Sled(folder) => write!(f, "sled:{}", folder.display()),
+            Self::Postgres(_) => f.write_str("postgres"),
+        }
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self}")
+    }
 }
 
 /// `[catalog]`

@@ -12,7 +12,7 @@ use super::reader::{Fault, Reader};
 use super::rules::{self, SECRET_BYTES_MIN, public_address, real_secret, web_address};
 use super::{
     Actors, Admin, CatalogFile, Channels, Cinetpay, Config, Deliver, Download, Environment, Limits, Log,
-    LogFormat, Sendfile, Server, Store, Verify, authority, catalog, mail, merchant,
+    LogFormat, Secret, Sendfile, Server, Store, Verify, authority, catalog, mail, merchant,
 };
 
 const BYTES_PER_MIB: u64 = 1024 * 1024;
@@ -217,14 +217,20 @@ pub(super) fn store(reader: &Reader<'_>) -> Option<Store> {
             Ok(Store::Sled(PathBuf::from(folder.strip_prefix("//").unwrap_or(folder))))
         }
         // The text may hold a password: it is not repeated.
+        Some(("postgres" | "postgresql", _)) if cfg!(feature = "postgres") => {
+            Ok(Store::Postgres(Secret::new(text)))
+        }
         Some(("postgres" | "postgresql", _)) => Err((
-            "PostgreSQL n'est pas encore pris en charge par cette version — écrivez sled:<dossier>"
+            "ce programme est compilé sans PostgreSQL — prenez celui de « cargo build --release --features postgres » \
+             (docs/scaling.md), ou écrivez sled:<dossier>"
                 .to_owned(),
-            "this version does not support PostgreSQL yet — write sled:<folder>".to_owned(),
+            "this program was built without PostgreSQL — take the one of `cargo build --release --features postgres` \
+             (docs/scaling.md), or write sled:<folder>"
+                .to_owned(),
         )),
         Some(_) | None => Err((
-            "ce n'est pas un registre — écrivez sled:<dossier>".to_owned(),
-            "not a store — write sled:<folder>".to_owned(),
+            "ce n'est pas un registre — écrivez sled:<dossier> ou postgres://…".to_owned(),
+            "not a store — write sled:<folder> or postgres://…".to_owned(),
         )),
     })
 }

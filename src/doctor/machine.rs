@@ -25,8 +25,13 @@ const BACKUP_HOURS_MAX: u64 = 26;
 const SECONDS_PER_HOUR: u64 = 3600;
 
 pub(super) fn examine(patient: &Patient, metrics: Option<&str>) -> Vec<Finding> {
-    let Store::Sled(store) = &patient.config.store;
-    vec![room(store), speed(store), descriptors(patient, metrics), backup(patient), journal(store)]
+    match &patient.config.store {
+        Store::Sled(store) => {
+            vec![room(store), speed(store), descriptors(patient, metrics), backup(patient), journal(store)]
+        }
+        // Disk, copies and history are the database's.
+        Store::Postgres(_) => vec![descriptors(patient, metrics)],
+    }
 }
 
 /// The folder, or the nearest one above it that is there already.

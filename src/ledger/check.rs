@@ -57,7 +57,7 @@ impl Report {
         self.findings_total == 0
     }
 
-    fn find(&mut self, finding: String) {
+    pub(super) fn find(&mut self, finding: String) {
         self.findings_total += 1;
         if self.findings.len() < FINDINGS_MAX {
             self.findings.push(finding);
@@ -253,7 +253,7 @@ fn fold(
 /// that a line says is destroyed is an erasure that was torn: the next start completes it.
 fn keys(ring: &Keyring, orders: &HashMap<OrderId, Order>, lost: Vec<(u64, Lost)>, report: &mut Report) {
     for (slot, key) in lost {
-        if !orders.get(&key.order).is_some_and(|order| order.keys.contains(&(slot, true))) {
+        if !orders.get(&key.order()).is_some_and(|order| order.keys.contains(&(slot, true))) {
             report.find(key.to_string());
         }
     }

@@ -94,13 +94,15 @@ impl Embedded {
         }
     }
 
-    /// The lines of an order, read back from the journal.
-    pub(super) fn lines(&self, id: OrderId, lines: &[Located]) -> Result<Vec<Line>, LedgerError> {
-        lines.iter().map(|located| self.line(id, located).map(|(read, _)| read.line)).collect()
+    /// Every commit of an order.
+    pub(super) fn history(&self, id: OrderId) -> Result<Vec<Line>, LedgerError> {
+        let Some(snapshot) = self.stored(id)? else { return Ok(Vec::new()) };
+        snapshot.lines.iter().map(|located| self.line(id, located).map(|(read, _)| read.line)).collect()
     }
 
     /// The same lines with their bytes and hashes.
-    pub(super) fn evidence(&self, id: OrderId, lines: &[Located]) -> Result<Vec<Entry>, LedgerError> {
+    pub(super) fn evidence(&self, id: OrderId) -> Result<Vec<Entry>, LedgerError> {
+        let Some(snapshot) = self.stored(id)? else { return Ok(Vec::new()) };
         let read = |located: &Located| {
             let (Read { line: Line { seq, at, version, events }, .. }, bytes) = self.line(id, located)?;
             let unreadable = |_| LedgerError::Line("not UTF-8".into());
@@ -110,7 +112,7 @@ impl Embedded {
             let hash = String::from_utf8_lossy(&sound.hash).into_owned();
             Ok(Entry { seq, at, version, events, text, hash })
         };
-        lines.iter().map(read).collect()
+        snapshot.lines.iter().map(read).collect()
     }
 
     /// A line and its bytes.

@@ -1,6 +1,8 @@
-//! The ledger: the journal, which is the truth, and the index derived from it. The only place that names sled.
+//! The ledger: the journal, which is the truth, and the index derived from it. The only place that names sled. With the
+//! feature `postgres`, also a database that several daemons share.
 //!
-//! Invariant: `commit` returns Ok only after its line was fdatasync'ed, and from then on every read sees it.
+//! Invariant: `commit` returns Ok only after its line was fdatasync'ed (or committed by the database), and from then on
+//! every read sees it.
 //! Invariant: what the index holds is what folding the journal gives; whenever in doubt it is rebuilt.
 //! Why an enum and not a trait: the stores are ours, few and known.
 
@@ -9,13 +11,18 @@ pub mod check;
 mod embedded;
 mod erasure;
 mod export;
+mod health;
 mod index;
 pub mod journal;
 mod open;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod query;
 mod record;
 pub mod seal;
+mod shared;
 pub mod simulated;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod vault;
@@ -27,18 +34,21 @@ use std::sync::Arc;
 use crate::domain::calendar::Period;
 use crate::domain::event::Event;
 use crate::domain::evidence::Entry;
-use crate::domain::payment::{FoldError, Payment, Status};
+use crate::domain::payment::{FoldError, Payment};
 use crate::domain::receipt::ReceiptNumber;
 use crate::domain::values::{Email, OrderId, Timestamp};
 
 pub use backup::{BackupError, Copied, backup, restore, restore_with};
 pub use check::{LostKeys, Report, rebuild, rebuild_with, verify};
 pub use export::{Exported, export};
+pub use health::{Counts, Health, room};
 pub use index::IndexError;
 pub use journal::{JournalError, OnFatal};
 pub use query::{PAGE_ORDERS_MAX, Page, Query, Sales};
 pub use record::Line;
 pub use seal::Lost;
+pub use shared::{Ahead, Lease};
+pub use standing::Standing;
 
 /// The thread in which the index's store is let go of. It may panic there, at sled's own last sync: expected, handled.
 pub const LETTING_GO: &str = "index-close";
@@ -97,6 +107,34 @@ pub enum OpenError {
         "L'index ne peut pas être créé: {0} (disque plein ?) / the index cannot be made: {0} (disk full?)"
     )]
     Index(String),
+    /// The database's address cannot be read. It may hold a password: it is not repeated.
+    #[error(
+        "L'adresse PostgreSQL est illisible: écrivez AUDITSHIELD_STORE__URL=postgres://utilisateur:mot-de-passe@hôte/base / \
+         the PostgreSQL address is unreadable: write AUDITSHIELD_STORE__URL=postgres://user:password@host/database"
+    )]
+    Address,
+    /// The database does not answer, or refuses.
+    #[error(
+        "La base PostgreSQL ne répond pas comme il faut: {0} / the PostgreSQL database does not answer as it should: {0}"
+    )]
+    Database(String),
+    /// The database would acknowledge what it may lose.
+    #[error(
+        "La base PostgreSQL a {0} = off: une coupure de courant perdrait des paiements confirmés. Remettez-le à on. / The \
+         PostgreSQL database has {0} = off: a power cut would lose payments that were acknowledged. Set it to on."
+    )]
+    Durability(&'static str),
+    /// A newer program has changed the database's tables.
+    #[error(
+        "Les tables de la base sont de la version {found}; ce programme connaît la version {known}: installez le programme \
+         plus récent. / The database's tables have version {found}; this program knows version {known}: install the newer program."
+    )]
+    Schema {
+        /// The version of the tables.
+        found: i64,
+        /// The newest that this program knows.
+        known: i64,
+    },
 }
 
 /// Why a read failed.
@@ -117,22 +155,9 @@ pub enum LedgerError {
     /// An order's key is missing.
     #[error(transparent)]
     Lost(#[from] Lost),
-}
-
-/// An order as it was committed: what its next commit continues. Cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing(Arc<record::Snapshot>);
-
-impl Standing {
-    /// The order's state.
-    pub fn payment(&self) -> &Arc<Payment> {
-        &self.0.payment
-    }
-
-    /// The number of its last journal line.
-    pub fn seq(&self) -> u64 {
-        self.0.lines.last().map_or(0, |line| line.seq)
-    }
+    /// The database did not answer, or refused.
+    #[error("the database: {0}")]
+    Database(String),
 }
 
 /// Why a commit failed. Except for `Unknown` it certainly did not happen.
@@ -150,6 +175,9 @@ pub enum CommitError {
     /// The commit does not continue the stored version, or another commit of this order is on its way.
     #[error("the order has moved on")]
     Conflict,
+    /// The lease that it was to be committed under was over, and another node has the order's errand.
+    #[error("another node has taken over")]
+    Fenced,
     /// The commit is larger than a journal line may be.
     #[error("the commit is too large")]
     TooLarge,
@@ -167,49 +195,27 @@ pub enum CommitError {
     Unsealed,
 }
 
-/// Whether the ledger can commit, and how it keeps up.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Health {
-    /// Whether a commit would be taken now.
-    pub can_commit: bool,
-    /// Why not, for `/readyz`: no paths, no personal data.
-    pub reason: Option<String>,
-    /// The journal's last seq.
-    pub last_seq: u64,
-    /// The index's last seq on sled.
-    pub applied_seq: u64,
-    /// The index was left by a process that was killed and is not read to its end yet, or is damaged.
-    pub index_in_doubt: bool,
-    /// Commits waiting for the journal.
-    pub queue_depth: usize,
-}
-
-/// Orders per status, in the order of [`Status::NAMES`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counts(pub [u64; Status::NAMES.len()]);
-
-impl Counts {
-    /// Status names with their counts.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
-        Status::NAMES.into_iter().zip(self.0)
-    }
-}
-
-/// Room on the disk of a folder: free bytes, as far as this user may fill it, and all there are.
-///
-/// # Errors
-/// The system's answer.
-pub fn room(folder: &std::path::Path) -> std::io::Result<(u64, u64)> {
-    let disk = rustix::fs::statvfs(folder)?;
-    Ok((disk.f_bavail.saturating_mul(disk.f_frsize), disk.f_blocks.saturating_mul(disk.f_frsize)))
-}
-
 /// The handle to the store; clones share it. Reads are safe inline unless said otherwise.
 #[derive(Clone)]
 pub enum Ledger {
     /// Journal and index in a folder of this machine.
     Embedded(Arc<embedded::Embedded>),
+    /// A database that several daemons share.
+    #[cfg(feature = "postgres")]
+    Postgres(Arc<postgres::Postgres>),
 }
+
+/// The expression for the store that this ledger is.
+macro_rules! by {
+    ($ledger:expr, $store:ident => $embedded:expr, $shared:ident => $rows:expr) => {
+        match $ledger {
+            Ledger::Embedded($store) => $embedded,
+            #[cfg(feature = "postgres")]
+            Ledger::Postgres($shared) => $rows,
+        }
+    };
+}
+use by;
 
 impl Ledger {
     /// Opens the store: locks the folder, checks and replays the journal. Blocks.
@@ -233,8 +239,7 @@ impl Ledger {
     /// # Errors
     /// The index or the journal cannot be read.
     pub fn load(&self, id: OrderId) -> Result<Option<Payment>, LedgerError> {
-        let Ledger::Embedded(store) = self;
-        Ok(store.stored(id)?.map(|snapshot| Payment::clone(&snapshot.payment)))
+        Ok(self.standing(id)?.map(|standing| Payment::clone(standing.payment())))
     }
 
     /// The order's committed state, to be continued by a commit.
@@ -242,14 +247,15 @@ impl Ledger {
     /// # Errors
     /// The index or the journal cannot be read.
     pub fn standing(&self, id: OrderId) -> Result<Option<Standing>, LedgerError> {
-        let Ledger::Embedded(store) = self;
-        Ok(store.stored(id)?.map(Standing))
+        by!(self, store => Ok(store.stored(id)?.map(Standing::of)), rows => Ok(rows.stored(id)?.map(Standing::row)))
     }
 
-    /// Folds `events` onto `base`, which is none for a new order, and makes them durable.
+    /// Folds `events` onto `base`, which is none for a new order, and makes them durable: all of them, as the order's next
+    /// version, or none. What it returns is what folding gives, and what every read of this handle sees from then on.
+    /// Answers once the caller may speak of it, not before.
     ///
     /// # Errors
-    /// See [`CommitError`]; a `base` that is not the order's newest state is a conflict.
+    /// See [`CommitError`]; a `base` that is not the order's newest state, or no events, is a conflict.
     pub async fn commit(
         &self,
         id: OrderId,
@@ -257,61 +263,55 @@ impl Ledger {
         events: &[Event],
         now: Timestamp,
     ) -> Result<Standing, CommitError> {
-        let Ledger::Embedded(store) = self;
-        let base = base.map(|standing| &standing.0);
-        store.commit(id, base, events, now).await.map(Standing)
+        self.commit_under(None, id, base, events, now).await
     }
 
-    /// Orders due until `now`, oldest first, at most `limit`. Scans: call it in `spawn_blocking`.
+    /// Orders due until `now`, `now` included, oldest first, each once, at most `limit`. What an order owed before its last
+    /// commit is forgotten. A shared ledger leaves out orders whose errand another node has, and shows those that another
+    /// node committed last two seconds later. Scans: call it in `spawn_blocking`.
     ///
     /// # Errors
     /// The index cannot be read.
     pub fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<(Timestamp, OrderId)>, LedgerError> {
-        let Ledger::Embedded(store) = self;
-        query::due(store, now, limit)
+        by!(self, store => query::due(store, now, limit), rows => rows.due(now, limit))
     }
 
-    /// A page of orders, newest first. Scans: call it in `spawn_blocking`.
+    /// A page of orders, newest first; every order that matches is on one page and on one only, however many commits fall
+    /// between two pages. Addresses and transaction numbers match as a whole, whatever their case. Scans: call it in
+    /// `spawn_blocking`.
     ///
     /// # Errors
     /// The index cannot be read.
     pub fn list(&self, query: &Query) -> Result<Page, LedgerError> {
-        let Ledger::Embedded(store) = self;
-        query::list(store, query)
+        by!(self, store => query::list(store, query), rows => rows.list(query))
     }
 
-    /// Every commit of an order, oldest first, from the journal. Reads the disk: call it in `spawn_blocking`.
+    /// Every commit of an order, oldest first, versions 1, 2, 3 …; none for an unknown order. Folding them gives its state.
+    /// Their `seq` grows: the line's number in the journal, or in the order's own chain where the ledger is shared. Reads
+    /// the disk: call it in `spawn_blocking`.
     ///
     /// # Errors
     /// The journal cannot be read or is damaged there.
     pub fn history(&self, id: OrderId) -> Result<Vec<Line>, LedgerError> {
-        let Ledger::Embedded(store) = self;
-        match store.stored(id)? {
-            Some(snapshot) => store.lines(id, &snapshot.lines),
-            None => Ok(Vec::new()),
-        }
+        by!(self, store => store.history(id), rows => rows.history(id))
     }
 
-    /// The same with each line's bytes and hash. Reads the disk: call it in `spawn_blocking`.
+    /// The same with each line's bytes and hash: the SHA-256 of the text before `,"hash":`, which the text ends with.
+    /// Reads the disk: call it in `spawn_blocking`.
     ///
     /// # Errors
     /// The journal cannot be read or is damaged there.
     pub fn evidence(&self, id: OrderId) -> Result<Vec<Entry>, LedgerError> {
-        let Ledger::Embedded(store) = self;
-        match store.stored(id)? {
-            Some(snapshot) => store.evidence(id, &snapshot.lines),
-            None => Ok(Vec::new()),
-        }
+        by!(self, store => store.evidence(id), rows => rows.evidence(id))
     }
 
-    /// Every order in whose lines this address stands, now or before it was corrected. Reads the whole journal: call it
-    /// in `spawn_blocking`.
+    /// Every order in whose lines this address stands, now or before it was corrected, oldest first. Reads every line that
+    /// holds something personal: call it in `spawn_blocking`.
     ///
     /// # Errors
     /// The journal cannot be read or is damaged.
     pub fn mentions(&self, address: &Email) -> Result<Vec<OrderId>, LedgerError> {
-        let Ledger::Embedded(store) = self;
-        store.mentions(address)
+        by!(self, store => store.mentions(address), rows => rows.mentions(address))
     }
 
     /// The number of a paid order's receipt: 1, 2, 3 … within the year (UTC) of the payment, in the journal's order,
@@ -320,36 +320,33 @@ impl Ledger {
     /// # Errors
     /// The index cannot be read.
     pub fn receipt(&self, id: OrderId) -> Result<Option<ReceiptNumber>, LedgerError> {
-        let Ledger::Embedded(store) = self;
-        store.receipt(id)
+        by!(self, store => store.receipt(id), rows => rows.receipt(id))
     }
 
-    /// The order and the request's fingerprint that an idempotency key (hashed) stands for, for 24 h.
+    /// The order and the request's fingerprint that an idempotency key (hashed) stands for, for 24 h. A newer order with the
+    /// same key takes its place, once the former cannot be paid any more; a shared ledger refuses it before that.
     ///
     /// # Errors
     /// The index cannot be read.
     pub fn find_key(&self, key: &str, now: Timestamp) -> Result<Option<(OrderId, String)>, LedgerError> {
-        let Ledger::Embedded(store) = self;
-        query::find_key(store, key, now)
+        by!(self, store => query::find_key(store, key, now), rows => rows.find_key(key, now))
     }
 
     /// Orders per status.
     pub fn counts(&self) -> Counts {
-        let Ledger::Embedded(store) = self;
-        Counts(store.overlay.lock().counts)
+        by!(self, store => Counts(store.overlay.lock().counts), rows => rows.counts())
     }
 
     /// What was paid on each of these days, oldest first. Sums are kept by hours: where a clock is not whole hours from UTC,
-    /// the hour in which its midnight falls counts for the day before. Answered from memory.
+    /// the hour in which its midnight falls counts for the day before. Answered from memory, or by the database.
     pub fn sales(&self, period: Period) -> Vec<Sales> {
-        let Ledger::Embedded(store) = self;
-        query::sales(store, period)
+        by!(self, store => query::sales(store, period), rows => rows.sales(period))
     }
 
-    /// How many paid orders have a mail that was refused for good. Answered from memory; a [`Query`] lists them.
+    /// How many paid orders have a mail that was refused for good; a [`Query`] lists them. Answered from memory, or by the
+    /// database.
     pub fn stalled(&self) -> usize {
-        let Ledger::Embedded(store) = self;
-        store.overlay.lock().totals.stalled().len()
+        by!(self, store => store.overlay.lock().totals.stalled().len(), rows => rows.stalled())
     }
 
     /// When the oldest PENDING order was taken.
@@ -357,14 +354,12 @@ impl Ledger {
     /// # Errors
     /// The index cannot be read.
     pub fn oldest_pending(&self) -> Result<Option<Timestamp>, LedgerError> {
-        let Ledger::Embedded(store) = self;
-        query::oldest_pending(store)
+        by!(self, store => query::oldest_pending(store), rows => rows.oldest_pending())
     }
 
     /// Whether it can commit.
     pub fn health(&self) -> Health {
-        let Ledger::Embedded(store) = self;
-        store.health()
+        by!(self, store => store.health(), rows => rows.health())
     }
 
     /// Free bytes on the store's disk, as far as this user may fill it.
@@ -372,8 +367,7 @@ impl Ledger {
     /// # Errors
     /// The system's answer.
     pub fn free_bytes(&self) -> std::io::Result<u64> {
-        let Ledger::Embedded(store) = self;
-        store.folder.free_bytes()
+        by!(self, store => store.folder.free_bytes(), _rows => Err(std::io::ErrorKind::Unsupported.into()))
     }
 
     /// A round trip through the writer thread: answers behind everything that waits.
@@ -381,18 +375,16 @@ impl Ledger {
     /// # Errors
     /// Why a commit would not be taken now.
     pub async fn probe(&self) -> Result<(), CommitError> {
-        let Ledger::Embedded(store) = self;
-        store.probe().await
+        by!(self, store => store.probe().await, rows => rows.probe().await)
     }
 
     /// Writes what waits, brings the index up to date, syncs, and notes that all was in order. Later commits are
-    /// refused; the folder is free for another process when this returns.
+    /// refused; the folder is free for another process when this returns. Closing twice is once.
     pub async fn close(&self) {
-        let Ledger::Embedded(store) = self;
+        let store = by!(self, store => Arc::clone(store), rows => return rows.close().await);
         if store.simulated {
             return store.close_simulated().await;
         }
-        let store = Arc::clone(store);
         if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
             tracing::error!("closing the ledger panicked; the next start replays the journal");
         }

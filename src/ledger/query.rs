@@ -61,8 +61,13 @@ pub struct Sales {
 }
 
 pub(super) fn sales(store: &Embedded, period: Period) -> Vec<Sales> {
+    by_day(period, store.overlay.lock().totals.sales(period))
+}
+
+/// Sums of hours, by when each began, as sums of the days of that clock.
+pub(super) fn by_day(period: Period, hours: impl Iterator<Item = (Timestamp, Currency, Sold)>) -> Vec<Sales> {
     let mut days: BTreeMap<(Day, Currency), Sold> = BTreeMap::new();
-    for (begun, currency, sold) in store.overlay.lock().totals.sales(period) {
+    for (begun, currency, sold) in hours {
         days.entry((period.zone.day(begun), currency)).or_default().add(sold);
     }
     let sale = |((day, currency), sold): (_, Sold)| Sales {
@@ -153,17 +158,48 @@ pub(super) fn list(store: &Embedded, query: &Query) -> Result<Page, LedgerError>
 /// What a query asks of the index, and of each order.
 struct Scan {
     status: Option<usize>,
-    by: By,
+    by: Search,
     low: [u8; 16],
     high: [u8; 16],
     /// The only orders that may be listed, where a query names them by something that is kept in memory.
     among: Option<BTreeSet<OrderId>>,
 }
 
-enum By {
+/// What the text of a query names.
+pub(super) enum Search {
+    /// Order ids, which the bounds hold.
     Id,
+    /// A whole address, in lower case.
     Email(String),
+    /// An operator's transaction number, in lower case.
     Transaction(String),
+}
+
+/// What a query searches for, and the lowest and highest id that may be on its page; None where nothing can match.
+/// `numbered` finds the order that has a receipt's number.
+pub(super) fn id_bounds(
+    query: &Query,
+    numbered: impl Fn(ReceiptNumber) -> Result<Option<OrderId>, LedgerError>,
+) -> Result<Option<(Search, [u8; 16], [u8; 16])>, LedgerError> {
+    let (mut low, mut high, mut search) = ([0; 16], [u8::MAX; 16], Search::Id);
+    let receipt = |text: &str| text.parse().map_or(Ok(None), &numbered);
+    match query.q.as_deref().map(str::trim) {
+        None | Some("") => {}
+        Some(q) if q.contains('@') => search = Search::Email(q.to_lowercase()),
+        Some(q) => match (id_range(q), receipt(q)?) {
+            (Some(range), _) => (low, high) = range,
+            (None, Some(id)) => (low, high) = (id.bytes(), id.bytes()),
+            (None, None) => search = Search::Transaction(q.to_lowercase()),
+        },
+    }
+    if let Some(since) = query.since {
+        low = low.max(OrderId::first_of(since).bytes());
+    }
+    for end in [query.cursor, query.until.map(OrderId::first_of)].into_iter().flatten() {
+        let Some(below) = u128::from_be_bytes(end.bytes()).checked_sub(1) else { return Ok(None) };
+        high = high.min(below.to_be_bytes());
+    }
+    Ok((low <= high).then_some((search, low, high)))
 }
 
 impl Scan {
@@ -174,25 +210,10 @@ impl Scan {
         if status == Some(None) {
             return Ok(None);
         }
-        let (mut low, mut high, mut by) = ([0; 16], [u8::MAX; 16], By::Id);
-        match query.q.as_deref().map(str::trim) {
-            None | Some("") => {}
-            Some(q) if q.contains('@') => by = By::Email(q.to_lowercase()),
-            Some(q) => match (id_range(q), receipt_of(store, q)?) {
-                (Some(range), _) => (low, high) = range,
-                (None, Some(id)) => (low, high) = (id.bytes(), id.bytes()),
-                (None, None) => by = By::Transaction(q.to_lowercase()),
-            },
-        }
-        if let Some(since) = query.since {
-            low = low.max(OrderId::first_of(since).bytes());
-        }
-        for end in [query.cursor, query.until.map(OrderId::first_of)].into_iter().flatten() {
-            let Some(below) = u128::from_be_bytes(end.bytes()).checked_sub(1) else { return Ok(None) };
-            high = high.min(below.to_be_bytes());
-        }
+        let bounds = id_bounds(query, |number| store.numbered(number))?;
+        let Some((by, low, high)) = bounds else { return Ok(None) };
         let among = query.stalled.then(|| store.overlay.lock().totals.stalled().collect());
-        Ok((low <= high).then_some(Scan { status: status.flatten(), by, low, high, among }))
+        Ok(Some(Scan { status: status.flatten(), by, low, high, among }))
     }
 
     fn ids(&self, index: &Index) -> Box<dyn Iterator<Item = Result<OrderId, IndexError>>> {
@@ -202,10 +223,10 @@ impl Scan {
             return Box::new(ids.into_iter().rev().map(Ok));
         }
         let prefix = match (&self.by, self.status) {
-            (By::Email(address), _) => keys::email(address, index.ring()),
-            (By::Transaction(id), _) => keys::transaction(id),
-            (By::Id, Some(place)) => keys::status(place).to_vec(),
-            (By::Id, None) => vec![keys::ORDER],
+            (Search::Email(address), _) => keys::email(address, index.ring()),
+            (Search::Transaction(id), _) => keys::transaction(id),
+            (Search::Id, Some(place)) => keys::status(place).to_vec(),
+            (Search::Id, None) => vec![keys::ORDER],
         };
         Box::new(index.ids(&prefix, self.low, self.high).rev())
     }
@@ -213,21 +234,15 @@ impl Scan {
     fn matches(&self, payment: &Payment) -> bool {
         let id = payment.id.bytes();
         let by = match &self.by {
-            By::Id => true,
-            By::Email(address) => payment.buyer.email.expose().to_lowercase() == *address,
-            By::Transaction(tx) => keys::provider_tx(payment).is_some_and(|own| own.to_lowercase() == *tx),
+            Search::Id => true,
+            Search::Email(address) => payment.buyer.email.expose().to_lowercase() == *address,
+            Search::Transaction(tx) => {
+                keys::provider_tx(payment).is_some_and(|own| own.to_lowercase() == *tx)
+            }
         };
         let status = self.status.is_none_or(|place| Status::NAMES[place] == payment.status.name());
         let among = self.among.as_ref().is_none_or(|among| among.contains(&payment.id));
         by && status && among && (self.low..=self.high).contains(&id)
-    }
-}
-
-/// The order whose receipt has this number; none where it is no such number, or nobody's.
-fn receipt_of(store: &Embedded, text: &str) -> Result<Option<OrderId>, LedgerError> {
-    match text.parse::<ReceiptNumber>() {
-        Ok(number) => store.numbered(number),
-        Err(_) => Ok(None),
     }
 }
 

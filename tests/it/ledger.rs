@@ -15,9 +15,9 @@ use auditshield::ledger::{self, CommitError, Ledger, OpenError, OpenOptions, Que
 
 use crate::process_support::PATIENCE;
 
-const NOON: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+pub(crate) const NOON: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
-fn at(seconds: i64) -> Timestamp {
+pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis(NOON.millis() + seconds * 1000)
 }
 
@@ -47,7 +47,7 @@ fn try_open(folder: &Path) -> Result<Ledger, OpenError> {
     Ledger::open(OpenOptions::new(folder, |reason: &str| panic!("fatal: {reason}")))
 }
 
-fn id(number: i64) -> OrderId {
+pub(crate) fn id(number: i64) -> OrderId {
     OrderId::new(at(number), 7)
 }
 
@@ -108,7 +108,22 @@ pub(crate) async fn fill(ledger: &Ledger) {
     commit(ledger, 9, &[checked(), paid(9)]).await;
 }
 
+/// What is due of the ten; `late` seconds later where another node of a shared ledger committed them.
+pub(crate) fn check_due(ledger: &Ledger, late: i64) {
+    let due = ledger.due(at(32 + late), 100).unwrap();
+    assert!(due.contains(&(at(30), id(0))), "{due:?}");
+    assert!(due.is_sorted() && due.contains(&(at(32), id(2))) && !due.contains(&(at(34), id(4))), "{due:?}");
+    assert!(due.contains(&(at(9), id(9))), "the mail is owed: {due:?}");
+    assert_eq!(ledger.due(at(1000), 3).unwrap().len(), 3);
+}
+
 pub(crate) fn check_filled(ledger: &Ledger) {
+    check_found(ledger);
+    check_due(ledger, 0);
+}
+
+/// Everything else that can be asked of the ten.
+pub(crate) fn check_found(ledger: &Ledger) {
     let counts: Vec<_> = ledger.counts().iter().filter(|(_, count)| *count > 0).collect();
     assert_eq!(counts, [("CREATED", 4), ("PENDING", 5), ("PAID", 1)]);
     let ids = |query: &Query| -> Vec<OrderId> {
@@ -158,11 +173,6 @@ pub(crate) fn check_filled(ledger: &Ledger) {
     assert_eq!(ids(&unpaid), [], "a filter holds for a receipt's number too");
     assert_eq!(ids(&q(&number.replace("000001", "000002"))), []);
     assert_eq!(ledger.oldest_pending().unwrap(), Some(at(0)));
-    let due = ledger.due(at(32), 100).unwrap();
-    assert!(due.contains(&(at(30), id(0))), "{due:?}");
-    assert!(due.is_sorted() && due.contains(&(at(32), id(2))) && !due.contains(&(at(34), id(4))), "{due:?}");
-    assert!(due.contains(&(at(9), id(9))), "the mail is owed: {due:?}");
-    assert_eq!(ledger.due(at(1000), 3).unwrap().len(), 3);
     let key = format!("{:064x}", 3);
     assert_eq!(ledger.find_key(&key, at(60)).unwrap(), Some((id(3), "f".into())));
     assert_eq!(ledger.find_key(&key, at(3 + 24 * 3600)).unwrap(), None);

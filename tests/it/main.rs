@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "a test says what it drew and what it could not run")]
 
 mod cinetpay_client;
+mod conformance;
 mod contract;
 mod cpanel;
 mod damage;
@@ -28,6 +29,8 @@ mod orders;
 mod otlp;
 mod papers;
 mod papers_cli;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod privacy;
 mod process;
 mod process_disk;

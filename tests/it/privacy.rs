@@ -32,12 +32,12 @@ fn files(folders: &[&Path]) -> Vec<(PathBuf, Vec<u8>)> {
     found
 }
 
-fn holds(bytes: &[u8], part: &[u8]) -> bool {
+pub(crate) fn holds(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 
 /// A text as it stands, without capitals, in hex, and in base64 at each of its three alignments.
-fn disguises(text: &str) -> Vec<Vec<u8>> {
+pub(crate) fn disguises(text: &str) -> Vec<Vec<u8>> {
     let mut found = vec![text.into(), text.to_lowercase().into(), hex::encode(text).into()];
     for skip in 0..3 {
         let coded = STANDARD_NO_PAD.encode([&b"xy"[..skip.min(2)], text.as_bytes()].concat());
@@ -60,7 +60,7 @@ fn nowhere(folders: &[&Path], text: &str) {
     }
 }
 
-async fn ran(world: &World, arguments: &[&str], wanted: i32) -> String {
+pub(crate) async fn ran(world: &World, arguments: &[&str], wanted: i32) -> String {
     let (code, said) = world.run(arguments).await;
     assert_eq!(code, wanted, "{arguments:?}: {said}");
     said

@@ -7,6 +7,7 @@ use tracing::Span;
 use crate::actors::{AskError, Reply, alarm};
 use crate::domain::input::{Input, Report};
 use crate::domain::values::OrderId;
+use crate::ledger::Lease;
 use crate::ports::RequestId;
 
 /// What an order actor is told. Only the roster speaks to it.
@@ -73,6 +74,8 @@ pub(super) struct Running {
     pub(super) cause: RequestId,
     /// Given back when it ends.
     pub(super) _permit: OwnedSemaphorePermit,
+    /// That no other node runs it.
+    pub(super) lease: Lease,
 }
 
 /// What a waiting caller waits for.

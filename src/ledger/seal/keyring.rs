@@ -22,37 +22,97 @@ const LOOKS_MAX: u32 = 3;
 
 /// The key of an order is missing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "La clé de la commande {order} manque ou est abîmée: {path}, octet {offset}. Ses données personnelles sont \
-     illisibles, et aucun effacement n'en est la cause. Rien n'est modifié. Remettez le fichier de la dernière sauvegarde \
-     (<sauvegarde>/journal/orders.keys), puis « auditshield ledger rebuild »; si la clé est perdue pour de bon: \
-     « auditshield ledger rebuild --accept-lost-keys ». / The key of order {order} is missing or damaged: {path}, byte \
-     {offset}. Its personal data cannot be read, and no erasure is the cause. Nothing was changed. Put the file of the \
-     latest backup in its place (<backup>/journal/orders.keys), then run `auditshield ledger rebuild`; if the key is gone \
-     for good: `auditshield ledger rebuild --accept-lost-keys`."
-)]
-pub struct Lost {
-    /// The key file.
-    pub path: PathBuf,
-    /// Where the key should stand.
-    pub offset: u64,
-    /// Whose it is.
-    pub order: OrderId,
+pub enum Lost {
+    /// From the file of a journal.
+    #[error(
+        "La clé de la commande {order} manque ou est abîmée: {path}, octet {offset}. Ses données personnelles sont \
+         illisibles, et aucun effacement n'en est la cause. Rien n'est modifié. Remettez le fichier de la dernière \
+         sauvegarde (<sauvegarde>/journal/orders.keys), puis « auditshield ledger rebuild »; si la clé est perdue pour de \
+         bon: « auditshield ledger rebuild --accept-lost-keys ». / The key of order {order} is missing or damaged: {path}, \
+         byte {offset}. Its personal data cannot be read, and no erasure is the cause. Nothing was changed. Put the file of \
+         the latest backup in its place (<backup>/journal/orders.keys), then run `auditshield ledger rebuild`; if the key \
+         is gone for good: `auditshield ledger rebuild --accept-lost-keys`."
+    )]
+    Record {
+        /// The key file.
+        path: PathBuf,
+        /// Where the key should stand.
+        offset: u64,
+        /// Whose it is.
+        order: OrderId,
+    },
+    /// From the table of a database.
+    #[cfg(feature = "postgres")]
+    #[error(
+        "La clé {slot} de la commande {order} manque ou est abîmée dans auditshield_order_keys. Ses données personnelles \
+         sont illisibles, et aucun effacement n'en est la cause. Rien n'est modifié. Remettez cette ligne depuis une copie \
+         de la base. / Key {slot} of order {order} is missing or damaged in auditshield_order_keys. Its personal data \
+         cannot be read, and no erasure is the cause. Nothing was changed. Put that row back from a copy of the database."
+    )]
+    Row {
+        /// Its number.
+        slot: u64,
+        /// Whose it is.
+        order: OrderId,
+    },
 }
 
-/// The keys of one journal.
+impl Lost {
+    /// Whose key it is.
+    pub fn order(&self) -> OrderId {
+        match self {
+            Lost::Record { order, .. } => *order,
+            #[cfg(feature = "postgres")]
+            Lost::Row { order, .. } => *order,
+        }
+    }
+}
+
+/// What hashes addresses, so that an order is found by its own.
+#[derive(Debug, Clone)]
+pub(crate) struct Addresses {
+    key: keyed::Key,
+    /// What tells this key from every other.
+    mark: [u8; ADDRESS_BYTES],
+}
+
+impl Addresses {
+    fn of(key: &Key) -> Self {
+        let mut mark = [0; ADDRESS_BYTES];
+        let digest = Sha256::new().chain_update(b"auditshield.keyring").chain_update(key.0).finalize();
+        mark.iter_mut().zip(digest).for_each(|(byte, own)| *byte = own);
+        Addresses { key: keyed::Key::new(keyed::HMAC_SHA256, &key.0), mark }
+    }
+
+    /// The hash of an address, without regard to case.
+    ///
+    /// Why keyed: whoever has the index alone cannot try addresses out.
+    pub(crate) fn hash(&self, address: &str) -> [u8; ADDRESS_BYTES] {
+        let tag = keyed::sign(&self.key, address.to_lowercase().as_bytes());
+        let mut hash = [0; ADDRESS_BYTES];
+        hash.iter_mut().zip(tag.as_ref()).for_each(|(byte, own)| *byte = *own);
+        hash
+    }
+}
+
+/// The keys of one journal, or of some of a database's orders.
 #[derive(Debug)]
 pub(crate) struct Keyring {
-    medium: Medium,
-    /// None where there is no file: every key is lost then.
-    file: Option<Segment>,
-    /// Hashes addresses for the index.
-    addresses: keyed::Key,
-    /// What tells this file from every other.
-    mark: [u8; ADDRESS_BYTES],
+    records: Records,
+    addresses: Addresses,
     /// The record that the next new key takes.
     next: AtomicU64,
     chance: Chance,
+}
+
+/// Where the records are.
+#[derive(Debug)]
+enum Records {
+    /// In the file beside a journal. None where there is no file: every key is lost then.
+    File(Medium, Option<Segment>),
+    /// Read from a database, together with what they seal.
+    #[cfg(feature = "postgres")]
+    Rows(std::collections::HashMap<(OrderId, u64), record::Record>),
 }
 
 /// What seals one commit: a key of its order, and where that stands.
@@ -118,11 +178,8 @@ impl Keyring {
     }
 
     fn of(medium: &Medium, file: Option<Segment>, addresses: &Key, next: u64, chance: Chance) -> Self {
-        let mut mark = [0; ADDRESS_BYTES];
-        let digest = Sha256::new().chain_update(b"auditshield.keyring").chain_update(addresses.0).finalize();
-        mark.iter_mut().zip(digest).for_each(|(byte, own)| *byte = own);
-        let addresses = keyed::Key::new(keyed::HMAC_SHA256, &addresses.0);
-        Keyring { medium: medium.clone(), file, addresses, mark, next: AtomicU64::new(next), chance }
+        let records = Records::File(medium.clone(), file);
+        Keyring { records, addresses: Addresses::of(addresses), next: AtomicU64::new(next), chance }
     }
 
     fn make(medium: &Medium, chance: &Chance) -> io::Result<()> {
@@ -150,10 +207,18 @@ impl Keyring {
     /// # Errors
     /// IO.
     pub(crate) fn get(&self, slot: u64, order: OrderId) -> Result<Held, JournalError> {
-        let Some(file) = &self.file else { return Ok(Held::Lost) };
+        let (medium, file) = match &self.records {
+            Records::File(_, None) => return Ok(Held::Lost),
+            Records::File(medium, Some(file)) => (medium, file),
+            #[cfg(feature = "postgres")]
+            Records::Rows(rows) => {
+                let record = rows.get(&(order, slot));
+                return Ok(record.map_or(Held::Lost, |record| Held::read(record, slot, order)));
+            }
+        };
         let mut held = Held::Lost;
         for _ in 0..LOOKS_MAX {
-            let record = record_at(file, slot).map_err(JournalError::io(self.medium.path(KEYS)))?;
+            let record = record_at(file, slot).map_err(JournalError::io(medium.path(KEYS)))?;
             held = Held::read(&record, slot, order);
             if held != Held::Lost {
                 break;
@@ -164,7 +229,15 @@ impl Keyring {
 
     /// The error for a key that is lost.
     pub(crate) fn lost(&self, slot: u64, order: OrderId) -> Lost {
-        Lost { path: self.medium.path(KEYS), offset: slot.saturating_mul(SLOT_BYTES as u64), order }
+        match &self.records {
+            Records::File(medium, _) => Lost::Record {
+                path: medium.path(KEYS),
+                offset: slot.saturating_mul(SLOT_BYTES as u64),
+                order,
+            },
+            #[cfg(feature = "postgres")]
+            Records::Rows(_) => Lost::Row { slot, order },
+        }
     }
 
     /// What is left of a key that is destroyed.
@@ -193,27 +266,63 @@ impl Keyring {
     }
 
     fn overwrite(&self, patches: &[Patch]) -> Result<(), JournalError> {
+        let medium = match &self.records {
+            Records::File(medium, _) => medium,
+            #[cfg(feature = "postgres")]
+            Records::Rows(_) => unreachable!("rows change with the order that they belong to"),
+        };
         let mut file = KeyFile::default();
-        let written = file.write(&self.medium, patches.iter().collect());
-        let done = written.and_then(|any| if any { file.sync(&self.medium) } else { Ok(()) });
+        let written = file.write(medium, patches.iter().collect());
+        let done = written.and_then(|any| if any { file.sync(medium) } else { Ok(()) });
         let last = patches.iter().map(|patch| patch.slot + 1).max().unwrap_or_default();
         self.next.fetch_max(last, Ordering::AcqRel);
-        done.map_err(JournalError::io(self.medium.path(KEYS)))
+        done.map_err(JournalError::io(medium.path(KEYS)))
     }
 
-    /// The hash under which the index finds an address, without regard to case.
-    ///
-    /// Why keyed: whoever has the index alone cannot try addresses out.
+    /// The hash under which the index finds an address.
     pub(crate) fn address(&self, address: &str) -> [u8; ADDRESS_BYTES] {
-        let tag = keyed::sign(&self.addresses, address.to_lowercase().as_bytes());
-        let mut hash = [0; ADDRESS_BYTES];
-        hash.iter_mut().zip(tag.as_ref()).for_each(|(byte, own)| *byte = *own);
-        hash
+        self.addresses.hash(address)
     }
 
     /// What tells this key file from every other, without giving its key away: the index keeps it.
     pub(crate) fn mark(&self) -> [u8; ADDRESS_BYTES] {
-        self.mark
+        self.addresses.mark
+    }
+}
+
+/// Records in a database: the same bytes, found by order and number.
+#[cfg(feature = "postgres")]
+impl Keyring {
+    /// The keys that were read with what they seal. A new key is numbered after all of these.
+    pub(crate) fn of_rows(
+        addresses: &Addresses,
+        rows: impl Iterator<Item = (OrderId, u64, Vec<u8>)>,
+    ) -> Keyring {
+        let (mut records, mut last) = (std::collections::HashMap::new(), 0);
+        for (order, slot, bytes) in rows {
+            last = slot.max(last);
+            // One of another length is lost.
+            if let Ok(record) = record::Record::try_from(bytes) {
+                records.insert((order, slot), record);
+            }
+        }
+        let next = AtomicU64::new(last.saturating_add(1));
+        let (records, addresses) = (Records::Rows(records), addresses.clone());
+        Keyring { records, addresses, next, chance: Chance::System }
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl Addresses {
+    /// A record with a new key for addresses.
+    pub(crate) fn new_record() -> record::Record {
+        record::head(&Key::new(&Chance::System))
+    }
+
+    /// From such a record. None if it is damaged.
+    pub(crate) fn read(record: &[u8]) -> Option<Addresses> {
+        let key = record::read_head(record.try_into().ok()?)?;
+        Some(Addresses::of(&key))
     }
 }
 

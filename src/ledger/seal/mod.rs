@@ -19,6 +19,8 @@ use sha2::{Digest, Sha256};
 
 use crate::domain::values::OrderId;
 
+#[cfg(feature = "postgres")]
+pub(crate) use keyring::Addresses;
 pub use keyring::Lost;
 pub(crate) use keyring::{Keyring, Seal};
 pub(crate) use record::{Held, is_whole};
