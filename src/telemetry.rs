@@ -1,5 +1,6 @@
 //! Logs to standard error, and the names of the metrics.
 
+mod named;
 #[cfg(feature = "otlp")]
 mod otlp;
 pub mod process;
@@ -9,6 +10,7 @@ use std::sync::OnceLock;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::time::SystemTime;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
@@ -147,9 +149,11 @@ pub fn logs(level: &str, format: LogFormat) {
         LogFormat::Json => false,
     };
     let layer = if text {
-        fmt::layer().with_writer(std::io::stderr).with_ansi(terminal).boxed()
+        let time = named::BehindTime(SystemTime);
+        fmt::layer().with_timer(time).with_writer(std::io::stderr).with_ansi(terminal).boxed()
     } else {
-        fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).boxed()
+        let json = fmt::layer().json().flatten_event(true).with_writer(std::io::stderr);
+        json.map_event_format(named::InJson).boxed()
     };
     let registry = tracing_subscriber::registry().with(layer.with_filter(filter));
     #[cfg(feature = "otlp")]

@@ -51,7 +51,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("adapters", &["ports", "domain", "config", "telemetry"]),
     ("simulator", &["adapters::cinetpay::signature", "domain"]),
     ("ports", &["domain"]),
-    ("telemetry", &["config", "ledger"]),
+    ("telemetry", &["config", "ledger", "ports"]),
     ("config", &["domain"]),
     ("domain", &[]),
     ("failpoint", &[]),

@@ -112,7 +112,7 @@ impl Actor for Order {
             state.advance(&myself).await;
             Ok(())
         };
-        done.instrument(span).await
+        cause.scope(done).instrument(span).await
     }
 
     async fn handle_supervisor_evt(
@@ -133,14 +133,15 @@ impl Actor for Order {
         if state.errand.as_ref().is_some_and(|errand| errand.actor == cell.get_id())
             && let Some(errand) = state.errand.take()
         {
-            let span = tracing::error_span!(parent: None, "order", request_id = %errand.cause);
-            state.cause = Some(errand.cause);
+            let cause = errand.cause;
+            let span = tracing::debug_span!(parent: None, "order", request_id = %cause);
+            state.cause = Some(cause.clone());
             let done = async {
                 state.report(report.unwrap_or(errand.lost), errand.lease).await?;
                 state.advance(&myself).await;
                 Ok(())
             };
-            return done.instrument(span).await;
+            return cause.scope(done).instrument(span).await;
         }
         Ok(())
     }

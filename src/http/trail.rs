@@ -1,4 +1,4 @@
-//! A request's way through the program: its id and its span, and the id again in the answer.
+//! A request's way through the program: its id, its span where somebody looks at spans, and the id again in the answer.
 
 use std::future::Future;
 
@@ -13,8 +13,6 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static(REQUEST_ID);
 
 /// Answers `call` by `route`. What is logged meanwhile, and whatever follows from it in the actors and at CinetPay,
 /// carries the id that the client or a proxy gave it, or one made here.
-///
-/// Why an error's span: a log of warnings only must name the request as well.
 pub(super) async fn follow<F: Future<Output = Response>>(
     listener: &'static str,
     call: Call,
@@ -24,7 +22,7 @@ pub(super) async fn follow<F: Future<Output = Response>>(
     let method = call.method.as_str();
     let status = tracing::field::Empty;
     let span =
-        tracing::error_span!("request", request_id = %id, listener, method, area = area(&call), status);
+        tracing::debug_span!("request", request_id = %id, listener, method, area = area(&call), status);
     let mut answer = id.clone().scope(route(call)).instrument(span).await;
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         answer.headers_mut().insert(X_REQUEST_ID, value);

@@ -51,8 +51,8 @@ impl Work {
     /// What its log lines stand under; a root for what no request asks.
     pub(in crate::actors) fn span(&self, cause: &RequestId) -> Span {
         match self {
-            Self::Ask { span, .. } => tracing::error_span!(parent: span, "order", request_id = %cause),
-            Self::Wake { .. } => tracing::error_span!(parent: None, "order", request_id = %cause),
+            Self::Ask { span, .. } => tracing::debug_span!(parent: span, "order", request_id = %cause),
+            Self::Wake { .. } => tracing::debug_span!(parent: None, "order", request_id = %cause),
         }
     }
     /// Answers without doing it.
