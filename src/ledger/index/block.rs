@@ -5,11 +5,6 @@
 
 use sled::IVec;
 
-/// A larger block is cut: beyond that a reader of one order would read too much of its neighbours.
-pub(super) const BLOCK_BYTES_MAX: usize = 8 * 1024;
-/// Into pieces of this size. Why half: orders grow after they were cut, and blocks that were cut full would all be cut
-/// again.
-const PIECE_BYTES: usize = BLOCK_BYTES_MAX / 2;
 /// Bits of a number in one of its bytes.
 const BITS: u32 = 7;
 const MORE: u8 = 1 << BITS;
@@ -149,14 +144,14 @@ pub(super) fn merge(block: &[u8], writes: &[Pair]) -> Result<Vec<u8>, Damaged> {
     Ok(merged.bytes)
 }
 
-/// Cuts a block that is too large: pieces, each with its first key.
-pub(super) fn cut(block: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Damaged> {
+/// Cuts a block that is too large into pieces of at most `piece_bytes`, but for those of one entry; each with its first key.
+pub(super) fn cut(block: &[u8], piece_bytes: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Damaged> {
     let mut pieces: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
     let mut piece = Block::default();
     let mut first = Vec::new();
     let mut entries = Entries::of(block);
     while let Some(value) = entries.advance()? {
-        if !piece.bytes.is_empty() && piece.bytes.len() + entries.key().len() + value.len() > PIECE_BYTES {
+        if !piece.bytes.is_empty() && piece.bytes.len() + entries.key().len() + value.len() > piece_bytes {
             pieces.push((std::mem::take(&mut first), std::mem::take(&mut piece).bytes));
         }
         if piece.bytes.is_empty() {
@@ -177,6 +172,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    const PIECE_BYTES: usize = 2048;
 
     fn read(block: &[u8]) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Damaged> {
         let (mut all, mut entries) = (BTreeMap::new(), Entries::of(block));
@@ -236,7 +233,7 @@ mod tests {
                 }
             }
             let mut whole = BTreeMap::new();
-            for (first, piece) in cut(&block).unwrap() {
+            for (first, piece) in cut(&block, PIECE_BYTES).unwrap() {
                 let part = read(&piece).unwrap();
                 prop_assert_eq!(part.keys().next(), Some(&first));
                 prop_assert!(part.len() == 1 || piece.len() <= PIECE_BYTES + 16, "{}", piece.len());
@@ -256,7 +253,7 @@ mod tests {
                 last = entries.key().to_vec();
             }
             let _merged = merge(&bytes, &[]);
-            let _cut = cut(&bytes);
+            let _cut = cut(&bytes, PIECE_BYTES);
         }
     }
 }

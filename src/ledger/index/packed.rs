@@ -1,10 +1,9 @@
-//! The store with its neighbours packed together: of the kinds that are written in the order of time, several keys and
-//! values are one value of the store.
+//! The store with its neighbours packed together: several keys and values of a kind are one value of the store.
 //!
 //! Why: sled 0.34 copies a leaf of up to sixteen entries for every key that is written, keeps some hundred bytes in memory
 //! for every leaf, and lets no reader in while a batch is written. What is sold together is notified, paid and delivered
-//! together: a batch touches a few blocks where it would touch a thousand keys. Keys that are hashes have no neighbours,
-//! and stay what they are.
+//! together: a batch touches a few blocks where it would touch a thousand keys. Keys that are hashes have no neighbours in
+//! time: their blocks are small, and spare memory only.
 //!
 //! A block stands under a key of its kind, its fence: it holds the keys from there to the next fence. The first block's
 //! fence is the kind alone. A block that has become empty goes, and what is written there later falls to the one before.
@@ -15,12 +14,12 @@ use std::ops::{Bound, RangeInclusive};
 
 use sled::IVec;
 
-use super::block::{self, BLOCK_BYTES_MAX, Damaged, Entries, Pair};
+use super::block::{self, Damaged, Entries, Pair};
 use super::store::{Batch, Keys, Store, Write};
 use super::{keys, receipts};
 
 /// The first bytes of keys that follow the time, and of the few that every batch writes.
-const PACKED: [u8; 7] = [
+const IN_TIME: [u8; 7] = [
     keys::ORDER,
     keys::STATUS,
     keys::DUE,
@@ -29,10 +28,20 @@ const PACKED: [u8; 7] = [
     receipts::NUMBER,
     keys::META,
 ];
+/// A larger block of theirs is cut: beyond that a reader of one order would read too much of its neighbours.
+const IN_TIME_BYTES_MAX: usize = 8 * 1024;
+/// The first bytes of keys that are hashes.
+const HASHED: [u8; 3] = [keys::EMAIL, keys::TRANSACTION, keys::REQUEST];
+/// A larger block of theirs is cut: each of their keys is written with all of its block.
+const HASHED_BYTES_MAX: usize = 1024;
 
 /// The kind of a key that is packed.
 fn packed(key: &[u8]) -> Option<u8> {
-    key.first().copied().filter(|kind| PACKED.contains(kind))
+    key.first().copied().filter(|kind| IN_TIME.contains(kind) || HASHED.contains(kind))
+}
+
+fn block_bytes_max(kind: u8) -> usize {
+    if HASHED.contains(&kind) { HASHED_BYTES_MAX } else { IN_TIME_BYTES_MAX }
 }
 
 /// The open store, as its keys and values.
@@ -92,8 +101,10 @@ impl Packed {
             let (own, others) = rest.split_at(rest.partition_point(|(key, _)| inside(key)));
             rest = others;
             let merged = block::merge(place.bytes.as_deref().unwrap_or_default(), own)?;
-            if merged.len() > BLOCK_BYTES_MAX {
-                let mut pieces = block::cut(&merged)?;
+            let bytes_max = block_bytes_max(kind);
+            if merged.len() > bytes_max {
+                // Half full: orders grow after they were cut, and full blocks would all be cut again.
+                let mut pieces = block::cut(&merged, bytes_max / 2)?;
                 if let Some((first, _)) = pieces.first_mut() {
                     *first = place.fence.to_vec();
                 }
