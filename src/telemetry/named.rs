@@ -3,7 +3,7 @@
 //! Why not from spans: a span for every request and every message to an order costs more than their signatures do. Spans
 //! are for the level `debug` and for a collector.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 use tracing::{Event, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
