@@ -5,6 +5,7 @@
 mod again;
 mod balancer;
 mod cluster;
+mod demo;
 mod failover;
 mod fleet;
 mod gate;
