@@ -11,7 +11,7 @@ const COMPARISONS: [(&str, &str); 6] = [
         "and $2::int8 is not null and $3::text is not null",
     ),
     ("returning id\n)", "returning id, version\n)"),
-    ("select id, $2::int8 + 1, ", "select id, version, "),
+    ("id, $2::int8 + 1, ", "id, version, "),
     ("from place, line", "from place, line on conflict (order_id) do nothing"),
     ("from place, moved\n", "from place, moved on conflict (order_id) do nothing\n"),
     ("and version = $2 and (lease_until", "and $2::int8 is not null and (lease_until"),

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use auditshield::simulator::database::{Server, Stop};
 
-use super::{Database, is_asked_for};
 use super::fleet::{Fleet, NODES, server, wait};
 use super::judge::{Violations, judge};
 use super::street::{Buyers, Street};
+use super::{Database, is_asked_for};
 use crate::process_support::{Dice, World};
 
 /// Buyers at work at one time.
@@ -110,15 +110,15 @@ async fn report(
     found: &Violations,
 ) {
     println!(
-        "cluster: {} kills, {} pauses, {} crashes of the database; {} orders promised, {} notifications answered 200, {} \
-         requests refused or unanswered and sent again; {} mails; since their last start the nodes met {} conflicts and \
+        "cluster: {} kills, {} pauses, {} crashes of the database; {} orders promised, {} notifications answered 200; \
+         refused or unanswered, and sent again: {:?}; {} mails; since their last start the nodes met {} conflicts and \
          {} fences; {}",
         strength.kills,
         strength.pauses,
         strength.crashes,
         promised.len(),
         street.heard.load(Ordering::SeqCst),
-        street.refused.load(Ordering::SeqCst),
+        street.refused(),
         fleet.outside.mailbox.messages().len(),
         fleet.total("auditshield_commit_conflicts_total").await,
         fleet.total("auditshield_commits_fenced_total").await,

@@ -1,11 +1,11 @@
 //! Buyers at the balancer, and CinetPay, which tells every node of each payment, twice.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use reqwest::StatusCode;
+use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -29,8 +29,8 @@ pub(crate) struct Street {
     over: AtomicBool,
     /// Notifications answered 200.
     pub(crate) heard: AtomicUsize,
-    /// Purchases and notifications that were not taken, or not answered.
-    pub(crate) refused: AtomicUsize,
+    /// Purchases and notifications that were not taken, by their answer, or what was there instead of one.
+    refused: Mutex<BTreeMap<String, usize>>,
     pub(crate) sold: AtomicUsize,
     /// Orders of which a notification was answered 200.
     promised: Mutex<BTreeSet<String>>,
@@ -59,8 +59,17 @@ impl Street {
         self.promised.lock().unwrap()
     }
 
-    fn refuse(&self) {
-        self.refused.fetch_add(1, Ordering::SeqCst);
+    fn refuse(&self, what: &str, answer: reqwest::Result<Response>) {
+        let why = match answer {
+            Ok(answer) => format!("{what}: {}", answer.status().as_u16()),
+            Err(fault) if fault.is_timeout() => format!("{what}: no answer in time"),
+            Err(_) => format!("{what}: no answer"),
+        };
+        *self.refused.lock().unwrap().entry(why).or_default() += 1;
+    }
+
+    pub(crate) fn refused(&self) -> BTreeMap<String, usize> {
+        self.refused.lock().unwrap().clone()
     }
 }
 
@@ -154,13 +163,15 @@ impl Doors {
             let door = self.nodes.get(at).unwrap_or(&self.balancer);
             let request = self.client.post(format!("{door}/buy/audit-kit/standard/")).timeout(ANSWER);
             let request = request.header("accept", "application/json").header("idempotency-key", name);
-            if let Ok(answer) = request.json(&body).send().await
-                && answer.status() == StatusCode::CREATED
-                && let Ok(body) = answer.json::<Value>().await
-            {
-                return body["order_id"].as_str().expect("an order").to_owned();
+            match request.json(&body).send().await {
+                Ok(answer) if answer.status() == StatusCode::CREATED => {
+                    // A node may die in the middle of its answer.
+                    if let Ok(body) = answer.json::<Value>().await {
+                        return body["order_id"].as_str().expect("an order").to_owned();
+                    }
+                }
+                other => street.refuse("purchase", other),
             }
-            street.refuse();
             assert!(begun.elapsed() < 2 * PATIENCE, "{name}: nobody sells");
             tokio::time::sleep(AGAIN).await;
         }
@@ -194,8 +205,14 @@ async fn notify(client: reqwest::Client, door: String, transaction: String, stre
     let (form, token) = notice(&transaction);
     let request = client.post(format!("{door}/payment/callback/")).header("x-token", token).body(form);
     let request = request.header("content-type", "application/x-www-form-urlencoded").timeout(ANSWER);
-    let heard = request.send().await.is_ok_and(|answer| answer.status() == StatusCode::OK);
-    let count = if heard { &street.heard } else { &street.refused };
-    count.fetch_add(1, Ordering::SeqCst);
-    heard
+    match request.send().await {
+        Ok(answer) if answer.status() == StatusCode::OK => {
+            street.heard.fetch_add(1, Ordering::SeqCst);
+            true
+        }
+        other => {
+            street.refuse("notification", other);
+            false
+        }
+    }
 }
