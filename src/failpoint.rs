@@ -58,6 +58,22 @@ macro_rules! failpoint_bound {
     };
 }
 
+/// One of two: the first where a test sets `AUDITSHIELD_CRASH_<name>`.
+#[cfg(feature = "failpoints")]
+macro_rules! failpoint_choice {
+    ($name:literal, $chosen:expr, $usual:expr) => {
+        if $crate::failpoint::bound(concat!("AUDITSHIELD_CRASH_", $name), 0) == 0 { $usual } else { $chosen }
+    };
+}
+
+/// One of two: the second in this build.
+#[cfg(not(feature = "failpoints"))]
+macro_rules! failpoint_choice {
+    ($name:literal, $chosen:expr, $usual:expr) => {
+        $usual
+    };
+}
+
 #[cfg(feature = "failpoints")]
 pub(crate) use armed::{bound, during, reach};
 

@@ -64,6 +64,11 @@ pub const METRICS: &[(Kind, &str, &str)] = &[
         "auditshield_commits_fenced_total",
         "Reports dropped because another node had the errand.",
     ),
+    (
+        Kind::Counter,
+        "auditshield_acknowledged_lost_total",
+        "Commits that were answered as done and that the database no longer holds.",
+    ),
     (Kind::Gauge, "auditshield_orders_waiting", "Orders that wait for an actor."),
     (Kind::Gauge, "auditshield_orders_benched", "Orders set aside after repeated panics."),
     (Kind::Gauge, "auditshield_ledger_can_commit", "1 while the ledger can commit."),

@@ -104,6 +104,14 @@ async fn order(ledger: Ledger, kind: Kind, number: u64) -> Result<(), Fault> {
 /// Adds `orders` orders of this kind to the store in `folder`, and closes it. Gives the journal's last line.
 pub(crate) async fn add(folder: &Path, kind: Kind, orders: u64) -> Result<u64, Fault> {
     let ledger = Ledger::open(OpenOptions::new(folder, fatal))?;
+    fill(&ledger, kind, orders).await?;
+    let lines = ledger.health().last_seq;
+    ledger.close().await;
+    Ok(lines)
+}
+
+/// Adds them to a ledger that is open.
+pub(crate) async fn fill(ledger: &Ledger, kind: Kind, orders: u64) -> Result<(), Fault> {
     let mut tasks = JoinSet::new();
     for number in 0..orders {
         if tasks.len() as u64 >= TOGETHER
@@ -116,9 +124,7 @@ pub(crate) async fn add(folder: &Path, kind: Kind, orders: u64) -> Result<u64, F
     while let Some(done) = tasks.join_next().await {
         done??;
     }
-    let lines = ledger.health().last_seq;
-    ledger.close().await;
-    Ok(lines)
+    Ok(())
 }
 
 /// The commits under way fail after it, and with them whoever waits for them.

@@ -2,6 +2,8 @@
 
 mod ages;
 mod demo;
+#[cfg(feature = "postgres")]
+mod demo_nodes;
 mod demo_once;
 mod reload;
 mod sockets;
@@ -64,6 +66,9 @@ pub enum Error {
     /// A step of the demonstration failed.
     #[error("{0}")]
     Demo(String),
+    /// The demonstration needs what is not installed, or not compiled in.
+    #[error("{0}")]
+    Lacking(String),
     /// The system refused something.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -80,7 +85,10 @@ impl Error {
     }
     /// Whether something outside is in the way: a port, the store's lock.
     pub fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Listen(..) | Self::Ledger(OpenError::InUse(_) | OpenError::Database(_)))
+        matches!(
+            self,
+            Self::Listen(..) | Self::Lacking(_) | Self::Ledger(OpenError::InUse(_) | OpenError::Database(_))
+        )
     }
 }
 

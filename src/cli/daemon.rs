@@ -9,6 +9,7 @@ use crate::telemetry;
 #[command(after_help = "Exemples / Examples:
   auditshield demo                 ouvrir l'adresse affichée / open the printed address
   auditshield demo --set AUDITSHIELD_DOWNLOAD__TTL=10s   des liens qui expirent vite / links that expire soon
+  auditshield demo --nodes 3       trois services, une base PostgreSQL / three daemons, one PostgreSQL database
   auditshield demo --once          tout le parcours, sans navigateur / the whole journey, no browser")]
 pub(super) struct DemoArgs {
     /// Achète, paie, reçoit, télécharge et vérifie une fois, puis s'arrête · One purchase, then ends
@@ -20,6 +21,9 @@ pub(super) struct DemoArgs {
     /// Autre réglage que ceux de la démonstration · A setting other than the demonstration's
     #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
     set: Vec<(String, String)>,
+    /// Autant de services sur une base PostgreSQL, derrière un répartiteur · So many daemons on one PostgreSQL database
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=9))]
+    nodes: u8,
 }
 
 fn setting(text: &str) -> Result<(String, String), String> {
@@ -50,7 +54,12 @@ pub(super) fn run_daemon(config: Config, given: Given) -> Result<(), Failure> {
 pub(super) fn demo(args: &DemoArgs) -> Result<(), Failure> {
     let level = std::env::var("AUDITSHIELD_LOG").unwrap_or_else(|_| "warn".to_owned());
     telemetry::logs(&level, LogFormat::Auto);
-    let options = app::DemoOptions { once: args.once, port: args.port, set: args.set.clone() };
+    let options = app::DemoOptions {
+        once: args.once,
+        port: args.port,
+        set: args.set.clone(),
+        nodes: args.nodes.into(),
+    };
     done(runtime(THREADS_MAX)?.block_on(Box::pin(app::demo(options, &mut |line| output::say(line)))))
 }
 

@@ -6,6 +6,8 @@
 
 mod api;
 mod control;
+#[cfg(feature = "postgres")]
+pub mod database;
 pub mod mailbox;
 mod mailbox_mime;
 mod mailbox_smtp;

@@ -2,16 +2,34 @@
 //!
 //! `AUDITSHIELD_POSTGRES` names a server on which databases may be made; tests/postgres/run starts one.
 
+mod again;
+mod balancer;
 mod cluster;
+mod demo;
+mod failover;
+mod fleet;
 mod gate;
+mod judge;
 mod lost;
 mod nodes;
+mod partition;
 mod sealed;
+mod street;
 mod tables;
 mod upgrade;
 
 use auditshield::ledger::{Ledger, Report};
-use tokio_postgres::NoTls;
+use auditshield::simulator::database::Server;
+use tokio_postgres::{NoTls, Row};
+
+/// Whether servers may be started and daemons killed: tests/postgres/run installs what that takes, and asks for it.
+pub(crate) fn is_asked_for() -> bool {
+    let asked = std::env::var_os("AUDITSHIELD_POSTGRES").is_some();
+    if !asked {
+        println!("not run on PostgreSQL: tests/postgres/run installs it, and sets AUDITSHIELD_POSTGRES");
+    }
+    asked
+}
 
 /// A database of its own.
 pub(crate) struct Database {
@@ -23,15 +41,24 @@ pub(crate) struct Database {
 impl Database {
     /// Makes one. None without a server.
     pub(crate) async fn new() -> Option<Database> {
-        let Ok(server) = std::env::var("AUDITSHIELD_POSTGRES") else {
-            println!("not run on PostgreSQL: tests/postgres/run starts one, and sets AUDITSHIELD_POSTGRES");
+        if !is_asked_for() {
             return None;
-        };
+        }
+        let server = std::env::var("AUDITSHIELD_POSTGRES").unwrap();
+        Some(Database::on(server).await)
+    }
+
+    /// Makes one on a server of one's own.
+    pub(crate) async fn at(server: &Server) -> Database {
+        Database::on(format!("{}@127.0.0.1:{}", server.user(), server.port())).await
+    }
+
+    async fn on(server: String) -> Database {
         let name = format!("ledger_{:016x}", rand::random::<u64>());
         let database = Database { server, name };
         let admin = format!("{}/postgres", database.server);
         run_at(&admin, &format!("create database {}", database.name)).await;
-        Some(database)
+        database
     }
 
     /// Its address.
@@ -41,8 +68,19 @@ impl Database {
 
     /// The same through another door.
     pub(crate) fn url_by(&self, port: u16) -> String {
+        self.url_at(&format!("127.0.0.1:{port}"))
+    }
+
+    /// The same at these hosts, `host:port,…`.
+    pub(crate) fn url_at(&self, hosts: &str) -> String {
         let (user, _) = self.server.rsplit_once('@').expect("user@host");
-        format!("{user}@127.0.0.1:{port}/{}?sslmode=disable", self.name)
+        format!("{user}@{hosts}/{}?sslmode=disable", self.name)
+    }
+
+    /// The same database as another server has it.
+    pub(crate) fn moved_to(&self, server: &Server) -> Database {
+        let server = format!("{}@127.0.0.1:{}", server.user(), server.port());
+        Database { server, name: self.name.clone() }
     }
 
     /// Where its server listens.
@@ -58,6 +96,16 @@ impl Database {
     /// Changes its settings for new connections.
     pub(crate) async fn alter(&self, what: &str) {
         self.run(&format!("alter database {} {what}", self.name)).await;
+    }
+
+    /// What it holds, behind the nodes' backs.
+    pub(crate) async fn rows(&self, sql: &str) -> Vec<Row> {
+        let (client, connection) = tokio_postgres::connect(&self.url(), NoTls).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let rows = client.query(sql, &[]).await.unwrap();
+        drop(client);
+        connection.await.unwrap().unwrap();
+        rows
     }
 
     /// Does something behind the nodes' backs.

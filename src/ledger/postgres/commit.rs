@@ -10,7 +10,7 @@ use super::pool::Value;
 use super::read::read;
 use super::row::{Columns, Row, framed, genesis};
 use super::trouble::Trouble;
-use super::{Inner, Postgres};
+use super::{Inner, Postgres, sent};
 use crate::domain::event::Event;
 use crate::domain::payment::Payment;
 use crate::domain::receipt::year;
@@ -85,7 +85,11 @@ impl Postgres {
         let write = Write::of(&wish, next, (&ring, &erases), &self.inner.addresses)?;
         // The key itself is in the statement from here on, and nowhere after it.
         drop(ring);
-        let done = self.run(|inner| async move { inner.commit(&write).await.map(|()| write.next) });
+        let done = self.run(|inner| async move {
+            inner.commit(&write).await?;
+            inner.promises.remember(write.id, &write.operation);
+            Ok(write.next)
+        });
         let outcome = done.await.unwrap_or(Err(CommitError::Closed));
         let label = match &outcome {
             Ok(_) => "ok",
@@ -230,7 +234,7 @@ impl Inner {
                 let (year, hour) = (sold.map(|(year, _)| year), sold.map(|(_, hour)| hour));
                 values.extend([&write.slots as Value<'_>, &write.records]);
                 values.extend([&year as Value<'_>, &hour, &currency, &amount]);
-                return Ok(self.pool.count(MOVE_KEYS, &values).await? == 1);
+                return Ok(self.pool.count(&sent(MOVE_KEYS), &values).await? == 1);
             }
             None => MOVE,
             Some((year, hour)) => {
@@ -238,7 +242,7 @@ impl Inner {
                 MOVE_PAID
             }
         };
-        Ok(self.pool.count(sql, &values).await? == 1)
+        Ok(self.pool.count(&sent(sql), &values).await? == 1)
     }
 
     async fn create(&self, write: &Write) -> Result<bool, Trouble> {
@@ -295,8 +299,14 @@ impl Inner {
         Ok(Err(if fenced { CommitError::Fenced } else { CommitError::Conflict }))
     }
 
-    /// Whether this commit is in the database.
+    /// Whether this commit is in the database, for good.
     async fn happened(&self, write: &Write) -> Result<bool, Trouble> {
-        Ok(!self.pool.rows(READ_BACK, &[&write.operation]).await?.is_empty())
+        if self.pool.rows(READ_BACK, &[&write.operation]).await?.is_empty() {
+            return Ok(false);
+        }
+        // Why a write: what was found may have waited in vain for a synchronous standby, and stand on the primary alone.
+        // A later write is answered once the standby has both.
+        self.beat().await?;
+        Ok(true)
     }
 }

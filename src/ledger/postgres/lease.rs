@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::row::get;
-use super::{Postgres, Row};
+use super::{Postgres, Row, sent};
 use crate::domain::values::OrderId;
 use crate::ledger::LedgerError;
 
@@ -38,7 +38,7 @@ impl Postgres {
         let millis = length.as_secs_f64() * 1000.0;
         let asked = self.run(|inner| async move {
             let id = order.bytes().to_vec();
-            let rows = inner.pool.rows(TAKE, &[&id, &version, &inner.node, &millis]).await?;
+            let rows = inner.pool.rows(&sent(TAKE), &[&id, &version, &inner.node, &millis]).await?;
             rows.first().map(|row| get::<i64>(row, 0)).transpose()
         });
         let epoch = asked.await.ok_or(LedgerError::Closed)??;

@@ -11,12 +11,16 @@ mod lease;
 mod list;
 mod migrate;
 mod pool;
+mod promises;
 mod pulse;
 mod read;
 mod row;
 mod trouble;
+#[cfg(feature = "failpoints")]
+mod unfenced;
 mod verify;
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
@@ -52,6 +56,7 @@ struct Inner {
     /// Hashes addresses. The only key that a node keeps.
     addresses: Addresses,
     pulse: pulse::Pulse,
+    promises: promises::Promises,
     /// The last counts that could be read.
     counts: Mutex<Counts>,
 }
@@ -70,8 +75,9 @@ impl Postgres {
             migrate::insist_on_durability(&pool).await?;
             migrate::bring_up_to_date(&pool, &node).await?;
             let addresses = migrate::addresses(&pool).await?;
-            let (pulse, counts) = (pulse::Pulse::default(), Mutex::default());
-            let inner = Arc::new(Inner { pool, node, addresses, pulse, counts });
+            let (pulse, promises) = (pulse::Pulse::default(), promises::Promises::default());
+            let counts = Mutex::default();
+            let inner = Arc::new(Inner { pool, node, addresses, pulse, promises, counts });
             let first = inner.beat().await;
             first.map_err(|trouble| OpenError::Database(trouble.to_string()))?;
             Ok::<_, OpenError>(inner)
@@ -168,6 +174,11 @@ impl Drop for Postgres {
             runtime.shutdown_background();
         }
     }
+}
+
+/// The statement as it is sent: as it stands, but for a test that wants to see what its comparisons are for.
+fn sent(sql: &'static str) -> Cow<'static, str> {
+    failpoint_choice!("UNFENCED", unfenced::without_comparisons(sql), Cow::Borrowed(sql))
 }
 
 /// Waits in this thread for work done on `handle`. None if it panicked, or its runtime ended.

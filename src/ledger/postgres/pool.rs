@@ -1,9 +1,11 @@
 //! Connections: their address, TLS, time-outs.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, RecyclingMethod, Runtime};
-use tokio_postgres::config::{Host, SslMode};
+use deadpool_postgres::{Hook, Manager, ManagerConfig, Object, RecyclingMethod, Runtime};
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -37,7 +39,11 @@ pub(super) type Value<'a> = &'a (dyn ToSql + Sync);
 pub(super) type Values<'a> = &'a [Value<'a>];
 
 /// The connections of one daemon.
-pub(super) struct Pool(deadpool_postgres::Pool);
+pub(super) struct Pool {
+    connections: deadpool_postgres::Pool,
+    /// A connection was made since somebody asked: it may lead to another server than the ones before.
+    anew: Arc<AtomicBool>,
+}
 
 impl Pool {
     /// Reads the address; connects to nothing yet.
@@ -50,7 +56,13 @@ impl Pool {
         let options = [config.get_options().unwrap_or_default(), &limit].join(" ");
         config.options(options.trim());
         config.application_name("auditshield");
-        config.connect_timeout(Duration::from_secs(CONNECT_SECONDS_MAX));
+        // The first server may be the one whose machine is gone: the next must have its turn within the same time.
+        let hosts = u32::try_from(config.get_hosts().len().max(1)).unwrap_or(u32::MAX);
+        config.connect_timeout(Duration::from_secs(CONNECT_SECONDS_MAX) / hosts);
+        if hosts > 1 {
+            // A standby answers too, and takes nothing.
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
         config.tcp_user_timeout(Duration::from_secs(SILENCE_SECONDS_MAX));
         config.keepalives_idle(Duration::from_secs(SILENCE_SECONDS_MAX));
         let recycling_method = RecyclingMethod::Fast;
@@ -59,22 +71,39 @@ impl Pool {
             SslMode::Disable => Manager::from_config(config, NoTls, manner),
             _ => Manager::from_config(config, MakeRustlsConnect::new(tls()?), manner),
         };
-        let pool = deadpool_postgres::Pool::builder(manager)
+        let anew = Arc::new(AtomicBool::new(false));
+        let made = Arc::clone(&anew);
+        let connections = deadpool_postgres::Pool::builder(manager)
+            .post_create(Hook::sync_fn(move |_, _| {
+                made.store(true, Ordering::Release);
+                Ok(())
+            }))
             .max_size(CONNECTIONS_MAX)
             .wait_timeout(Some(Duration::from_secs(FREE_SECONDS_MAX)))
             .create_timeout(Some(Duration::from_secs(CONNECT_SECONDS_MAX)))
             .runtime(Runtime::Tokio1)
             .build();
-        pool.map(Pool).map_err(|error| OpenError::Database(error.to_string()))
+        let connections = connections.map_err(|error| OpenError::Database(error.to_string()))?;
+        Ok(Pool { connections, anew })
+    }
+
+    /// As if a connection had been made.
+    pub(super) fn doubt(&self) {
+        self.anew.store(true, Ordering::Release);
+    }
+
+    /// Whether a connection was made since this was last asked.
+    pub(super) fn is_anew(&self) -> bool {
+        self.anew.swap(false, Ordering::AcqRel)
     }
 
     /// How many wait for a connection.
     pub(super) fn waiting(&self) -> usize {
-        self.0.status().waiting
+        self.connections.status().waiting
     }
 
     pub(super) fn close(&self) {
-        self.0.close();
+        self.connections.close();
     }
 
     /// The rows of a statement; sent again where others were in its way. An error after it was sent is [`Trouble::Unsure`]
@@ -94,7 +123,7 @@ impl Pool {
     }
 
     async fn ask(&self, sql: &str, values: Values<'_>) -> Result<Vec<tokio_postgres::Row>, Trouble> {
-        let client = self.0.get().await?;
+        let client = self.connections.get().await?;
         let answer = async { client.query(&client.prepare_cached(sql).await?, values).await };
         let answer = tokio::time::timeout(Duration::from_secs(ANSWER_SECONDS_MAX), answer).await;
         settled(client, answer)
@@ -112,7 +141,7 @@ impl Pool {
     }
 
     async fn change(&self, sql: &str, values: Values<'_>) -> Result<u64, Trouble> {
-        let client = self.0.get().await?;
+        let client = self.connections.get().await?;
         let answer = async { client.execute(&client.prepare_cached(sql).await?, values).await };
         let answer = tokio::time::timeout(Duration::from_secs(ANSWER_SECONDS_MAX), answer).await;
         settled(client, answer)
@@ -121,7 +150,7 @@ impl Pool {
     /// A statement that makes tables: not prepared, without values. It waits for others for a moment only, since theirs wait
     /// behind it; then it is [`Trouble::Again`].
     pub(super) async fn make(&self, sql: &str) -> Result<(), Trouble> {
-        let client = self.0.get().await?;
+        let client = self.connections.get().await?;
         let answer = async {
             client.batch_execute(WAIT).await?;
             client.batch_execute(sql).await?;
@@ -178,7 +207,7 @@ fn tls() -> Result<rustls::ClientConfig, OpenError> {
     let mut roots = rustls::RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     roots.add_parsable_certificates(found.certs);
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| OpenError::Database(error.to_string()))?;

@@ -21,6 +21,8 @@ const SILENCE_SECONDS_MAX: u64 = 5;
 const SKEW_MILLIS_MIN: i64 = 50;
 /// Beats between two rounds in which long silent nodes are forgotten.
 const FORGET_BEATS: u64 = 3600;
+/// Beats between two looks whether the database still holds what it said it held, where nothing gives cause for one.
+const AUDIT_BEATS: u64 = 60;
 /// Longest host name kept.
 const HOST_CHARS_MAX: usize = 64;
 
@@ -100,6 +102,9 @@ pub(super) async fn beats(inner: Weak<Inner>) {
             Err(trouble) if was_well => tracing::error!(%trouble, "the database cannot be written to"),
             Ok(()) if !was_well => tracing::info!("the database can be written to again"),
             Ok(()) | Err(_) => {}
+        }
+        if inner.pulse.trouble().is_none() {
+            inner.keep_faith(count.is_multiple_of(AUDIT_BEATS)).await;
         }
         if count.is_multiple_of(FORGET_BEATS) {
             // The next round forgets what this one could not.

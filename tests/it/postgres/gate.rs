@@ -1,5 +1,6 @@
 //! A door between a node and its database that loses answers, or shuts.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
@@ -29,7 +30,12 @@ struct State {
 impl Gate {
     /// A door to `server`.
     pub(crate) async fn before(server: &str) -> Gate {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Gate::at(IpAddr::V4(Ipv4Addr::LOCALHOST), server).await
+    }
+
+    /// The same at another address.
+    pub(crate) async fn at(address: IpAddr, server: &str) -> Gate {
+        let listener = TcpListener::bind((address, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (state, (cuts, cut)) = (Arc::new(State::default()), watch::channel(0));
         let (shared, server) = (Arc::clone(&state), server.to_owned());
