@@ -16,6 +16,7 @@ mod partition;
 mod sealed;
 mod street;
 mod tables;
+mod upgrade;
 
 use auditshield::ledger::{Ledger, Report};
 use auditshield::simulator::database::Server;

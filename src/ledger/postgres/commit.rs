@@ -55,6 +55,8 @@ struct Write {
     next: Row,
     columns: Columns,
     body: Vec<u8>,
+    /// Whether something personal stands in it.
+    personal: bool,
     /// Numbers of the keys that are made or destroyed with it; none, most of the time.
     slots: Vec<i64>,
     /// Their records.
@@ -149,6 +151,7 @@ impl Write {
             columns: Columns::of(&snapshot, addresses).map_err(|error| CommitError::Io(error.to_string()))?,
             next: Row { snapshot, head },
             body,
+            personal: Commit::is_personal(events),
             slots,
             records,
             operation: rand::random::<[u8; 16]>().to_vec(),
@@ -204,7 +207,7 @@ impl Inner {
         let id = write.id.bytes().to_vec();
         let version = i64::from(before.payment().version);
         let head = &write.next.head;
-        let common: [Value<'_>; 14] = [
+        let common: [Value<'_>; 15] = [
             &id,
             &version,
             &before.head,
@@ -219,6 +222,7 @@ impl Inner {
             &write.epoch,
             &write.operation,
             &write.body,
+            &write.personal,
         ];
         let newly_paid = write.next.payment().sale().filter(|_| before.payment().sale().is_none());
         let price = write.next.payment().price;

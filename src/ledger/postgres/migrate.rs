@@ -10,11 +10,16 @@ use crate::ledger::OpenError;
 use crate::ledger::seal::Addresses;
 
 /// The steps, in order. Released ones are never changed; add another.
-const STEPS: &[&str] = &[include_str!("migrations/0001.sql")];
+///
+/// Invariant: a step only adds, and takes little time. The nodes of the version before go on with their statements while one
+/// node of this version changes the tables, and until the last of them is replaced.
+const STEPS: &[&str] = &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
 /// How long a node has the row for one step, in seconds.
 const HOLD_SECONDS: f64 = 60.0;
 /// Between two looks at a row that another node holds.
 const LOOK_MILLIS: u64 = 200;
+/// Between two tries to change a table that somebody holds: what the other nodes commit waits during a try.
+const IN_THE_WAY_MILLIS: u64 = 2000;
 /// Looks before it is given up: longer than a node may hold it.
 const LOOKS_MAX: usize = 400;
 
@@ -53,8 +58,9 @@ pub(super) async fn bring_up_to_date(pool: &Pool, node: &str) -> Result<(), Open
             }
             Err(trouble) => return Err(trouble.into()),
         }
-        for statement in statements(step) {
-            pool.make(statement).await?;
+        if !applied(pool, step).await? {
+            tokio::time::sleep(Duration::from_millis(IN_THE_WAY_MILLIS)).await;
+            continue;
         }
         let next = found + 1;
         if pool.count(DONE, &[&node, &next]).await? == 1 {
@@ -62,6 +68,21 @@ pub(super) async fn bring_up_to_date(pool: &Pool, node: &str) -> Result<(), Open
         }
     }
     Err(OpenError::Database("another node does not finish its change of the tables".to_owned()))
+}
+
+/// Makes one step. False: somebody holds a table for long, and what is done so far may be done again.
+async fn applied(pool: &Pool, step: &str) -> Result<bool, OpenError> {
+    for statement in statements(step) {
+        match pool.make(statement).await {
+            Ok(()) => {}
+            Err(Trouble::Again(why)) => {
+                tracing::warn!(%why, "the database's tables cannot be changed yet: somebody holds one of them");
+                return Ok(false);
+            }
+            Err(trouble) => return Err(trouble.into()),
+        }
+    }
+    Ok(true)
 }
 
 /// Refuses a database that says "committed" of what a power cut may take back. An engine that does not know these settings
@@ -116,11 +137,16 @@ fn statements(step: &str) -> impl Iterator<Item = &str> {
 mod tests {
     use super::*;
 
+    /// Repeated, since a node may die in the middle; only adding, since the nodes of the version before are still at work.
     #[test]
-    fn every_statement_of_a_step_may_be_repeated() {
+    fn every_statement_of_a_step_may_be_repeated_and_only_adds() {
         for statement in STEPS.iter().flat_map(|step| statements(step)) {
             let code: String = statement.lines().filter(|line| !line.starts_with("--")).collect();
-            assert!(code.trim_start().starts_with("create") && code.contains("if not exists"), "{statement}");
+            let (code, created) = (code.trim_start(), code.trim_start().starts_with("create"));
+            let added = code.starts_with("alter table") && code.contains(" add column ");
+            assert!((created || added) && code.contains("if not exists"), "{statement}");
+            // What the version before inserts does not name the column.
+            assert!(created || !code.contains("not null") || code.contains(" default "), "{statement}");
         }
         assert!(statements(STEPS[0]).count() > 10);
     }

@@ -13,6 +13,9 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::trouble::Trouble;
 use crate::ledger::OpenError;
 
+const WAIT: &str = include_str!("sql/schema_wait.sql");
+const WAIT_NO_MORE: &str = include_str!("sql/schema_wait_no_more.sql");
+
 /// Connections of one daemon. With three daemons well below PostgreSQL's usual hundred.
 const CONNECTIONS_MAX: usize = 24;
 /// The database ends a statement that takes longer.
@@ -146,12 +149,24 @@ impl Pool {
         self.settled(client, answer)
     }
 
-    /// A statement that makes tables: not prepared, without values.
+    /// A statement that makes tables: not prepared, without values. It waits for others for a moment only, since theirs wait
+    /// behind it; then it is [`Trouble::Again`].
     pub(super) async fn make(&self, sql: &str) -> Result<(), Trouble> {
         let client = self.connections.get().await?;
-        let answer = tokio::time::timeout(Duration::from_secs(ANSWER_SECONDS_MAX), client.batch_execute(sql));
-        let answer = answer.await;
-        self.settled(client, answer)
+        let answer = async {
+            client.batch_execute(WAIT).await?;
+            client.batch_execute(sql).await?;
+            client.batch_execute(WAIT_NO_MORE).await
+        };
+        let answer = tokio::time::timeout(Duration::from_secs(ANSWER_SECONDS_MAX), answer).await;
+        match answer {
+            // This connection would go on waiting no longer than that.
+            Ok(Err(error)) => {
+                drop(Object::take(client));
+                Err(Trouble::of(&error))
+            }
+            answer => self.settled(client, answer),
+        }
     }
 
     /// Lets go of every connection that nobody uses. Where one does not answer, its server may be gone without a word, and

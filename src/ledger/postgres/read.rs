@@ -20,7 +20,7 @@ use crate::ledger::{Counts, LedgerError, Sales, erasure, query};
 
 const ORDERS: &str = include_str!("sql/orders.sql");
 const LINES: &str = include_str!("sql/lines.sql");
-const LINES_AFTER: &str = include_str!("sql/lines_after.sql");
+const LINES_PERSONAL: &str = include_str!("sql/lines_personal.sql");
 const KEYS: &str = include_str!("sql/keys.sql");
 const RECEIPT: &str = include_str!("sql/receipt.sql");
 const NUMBERED: &str = include_str!("sql/numbered.sql");
@@ -105,7 +105,7 @@ impl Postgres {
         let (mut found, mut last) = (BTreeSet::new(), (Vec::new(), 0));
         loop {
             let from = last.clone();
-            let (lines, ring) = self.block(move |inner| async move { inner.lines_after(from).await })?;
+            let (lines, ring) = self.block(move |inner| async move { inner.personal_after(from).await })?;
             let Some(line) = lines.last() else { return Ok(found.into_iter().collect()) };
             last = (line.order.bytes().to_vec(), i64::from(line.version));
             for line in lines.iter().filter(|line| erasure::may_name(&line.body)) {
@@ -245,13 +245,13 @@ impl Inner {
         Ok((lines, self.keys(ids).await?))
     }
 
-    /// Some of the lines after that version of that order, by order, with the keys of them all.
-    async fn lines_after(
+    /// Some of the lines with something personal after that version of that order, by order, with the keys of them all.
+    async fn personal_after(
         &self,
         (order, version): (Vec<u8>, i64),
     ) -> Result<(Vec<StoredLine>, Keyring), Trouble> {
         let limit = i64::try_from(LINES_MAX).unwrap_or(i64::MAX);
-        let rows = self.pool.rows(LINES_AFTER, &[&order, &version, &limit]).await?;
+        let rows = self.pool.rows(LINES_PERSONAL, &[&order, &version, &limit]).await?;
         let lines: Vec<StoredLine> = rows.iter().map(StoredLine::of).collect::<Result<_, _>>()?;
         let mut ids: Vec<OrderId> = lines.iter().map(|line| line.order).collect();
         ids.dedup();

@@ -99,10 +99,12 @@ pub(super) struct StoredLine {
     pub(super) version: u32,
     pub(super) body: Vec<u8>,
     pub(super) hash: String,
+    /// Whether something personal may stand in it.
+    pub(super) personal: bool,
 }
 
 impl StoredLine {
-    /// From the columns order, version, body, hash.
+    /// From the columns order, version, body, hash, personal.
     pub(super) fn of(row: &tokio_postgres::Row) -> Result<StoredLine, Trouble> {
         let version: i64 = get(row, 1)?;
         Ok(StoredLine {
@@ -110,6 +112,7 @@ impl StoredLine {
             version: number(version)?,
             body: get(row, 2)?,
             hash: get(row, 3)?,
+            personal: get(row, 4)?,
         })
     }
 }

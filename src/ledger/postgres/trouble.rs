@@ -37,6 +37,8 @@ impl Trouble {
             _ if *code == SqlState::T_R_SERIALIZATION_FAILURE || *code == SqlState::T_R_DEADLOCK_DETECTED => {
                 Trouble::Again(text)
             }
+            // Only where a change of the tables does not wait.
+            _ if *code == SqlState::LOCK_NOT_AVAILABLE => Trouble::Again(text),
             // Statement time-out, no room, no memory, a standby.
             _ if *code == SqlState::QUERY_CANCELED || *code == SqlState::READ_ONLY_SQL_TRANSACTION => {
                 Trouble::NoRoom(text)

@@ -120,7 +120,14 @@ fn examine(stored: Stored, lines: &[StoredLine], ring: &Keyring, report: &mut Re
             _ => return report.find(format!("{id}: the chain is broken at version {expected}")),
         }
         prev.clone_from(&line.hash);
-        let seen = opened(line, ring, report).and_then(|read| told.see(id, read).map_err(Trouble::Damaged));
+        let seen = opened(line, ring, report).and_then(|read| {
+            if !line.personal && read.kept != Kept::None {
+                report.find(format!(
+                    "{id}: version {expected} is not found where somebody's data are looked for"
+                ));
+            }
+            told.see(id, read).map_err(Trouble::Damaged)
+        });
         if let Err(trouble) = seen {
             return report.find(format!("{id}: version {expected}: {trouble}"));
         }

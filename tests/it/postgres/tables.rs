@@ -28,7 +28,7 @@ async fn tables_of_a_newer_program_are_left_alone() {
     database.run("update auditshield_schema set version = version + 1").await;
     let refused = Ledger::connect(&database.url()).err().expect("refused");
     let text = refused.to_string();
-    assert!(matches!(refused, OpenError::Schema { found: 2, known: 1 }), "{text}");
+    assert!(matches!(refused, OpenError::Schema { found, known } if found == known + 1), "{text}");
     assert!(text.contains("installez") && text.contains("install the newer"), "{text}");
 }
 

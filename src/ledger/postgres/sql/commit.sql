@@ -6,5 +6,5 @@ with moved as (
      where id = $1 and version = $2 and head = $3 and ($12::int8 is null or epoch = $12::int8)
     returning id
 )
-insert into auditshield_lines (order_id, version, operation, epoch, node, body, hash)
-select id, $2::int8 + 1, $13::bytea, $12::int8, $11::text, $14::bytea, $4::text from moved
+insert into auditshield_lines (order_id, version, operation, epoch, node, body, hash, personal)
+select id, $2::int8 + 1, $13::bytea, $12::int8, $11::text, $14::bytea, $4::text, $15::boolean from moved

@@ -8,20 +8,20 @@ with moved as (
 ),
 sealed as (
     insert into auditshield_order_keys (order_id, slot, record)
-    select moved.id, k.slot, k.record from moved, unnest($15::int8[], $16::bytea[]) as k (slot, record)
+    select moved.id, k.slot, k.record from moved, unnest($16::int8[], $17::bytea[]) as k (slot, record)
     on conflict (order_id, slot) do update set record = excluded.record
     returning order_id
 ),
 place as (
     insert into auditshield_series (year, last)
-    select $17::int8, 1 from moved where $17::int8 is not null
+    select $18::int8, 1 from moved where $18::int8 is not null
     on conflict (year) do update set last = auditshield_series.last + 1
     returning last
 ),
 receipt as (
     insert into auditshield_receipts (year, place, order_id, hour, currency, amount)
-    select $17::int8, place.last, moved.id, $18::int8, $19::text, $20::int8 from place, moved
+    select $18::int8, place.last, moved.id, $19::int8, $20::text, $21::int8 from place, moved
     returning order_id
 )
-insert into auditshield_lines (order_id, version, operation, epoch, node, body, hash)
-select id, $2::int8 + 1, $13::bytea, $12::int8, $11::text, $14::bytea, $4::text from moved
+insert into auditshield_lines (order_id, version, operation, epoch, node, body, hash, personal)
+select id, $2::int8 + 1, $13::bytea, $12::int8, $11::text, $14::bytea, $4::text, $15::boolean from moved

@@ -7,15 +7,15 @@ with moved as (
     returning id
 ),
 line as (
-    insert into auditshield_lines (order_id, version, operation, epoch, node, body, hash)
-    select id, $2::int8 + 1, $13::bytea, $12::int8, $11::text, $14::bytea, $4::text from moved
+    insert into auditshield_lines (order_id, version, operation, epoch, node, body, hash, personal)
+    select id, $2::int8 + 1, $13::bytea, $12::int8, $11::text, $14::bytea, $4::text, $15::boolean from moved
     returning order_id
 ),
 place as (
     insert into auditshield_series (year, last)
-    select $15::int8, 1 from moved
+    select $16::int8, 1 from moved
     on conflict (year) do update set last = auditshield_series.last + 1
     returning last
 )
 insert into auditshield_receipts (year, place, order_id, hour, currency, amount)
-select $15::int8, place.last, line.order_id, $16::int8, $17::text, $18::int8 from place, line
+select $16::int8, place.last, line.order_id, $17::int8, $18::text, $19::int8 from place, line
