@@ -27,6 +27,7 @@ fn script(born: i64, orders: usize) -> Outcome<String> {
     );
     let body = format!("convert_to(repeat('x', {BODY_BYTES}), 'UTF8')");
     let values = [
+        ("$15::boolean", "false"),
         ("$14::bytea", body.as_str()),
         ("$13::bytea", "uuid_send(gen_random_uuid())"),
         ("$12::int8", "null::int8"),

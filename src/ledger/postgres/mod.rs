@@ -147,7 +147,13 @@ impl Postgres {
 
     pub(super) async fn probe(&self) -> Result<(), CommitError> {
         let wait = Duration::from_secs(PROBE_SECONDS_MAX);
-        let asked = self.run(|inner| async move { tokio::time::timeout(wait, inner.beat()).await });
+        let asked = self.run(|inner| async move {
+            let beaten = tokio::time::timeout(wait, inner.beat()).await;
+            if beaten.is_err() {
+                inner.pool.let_go();
+            }
+            beaten
+        });
         match asked.await {
             None => Err(CommitError::Closed),
             Some(Ok(Ok(()))) => Ok(()),

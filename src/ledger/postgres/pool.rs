@@ -65,6 +65,8 @@ impl Pool {
         }
         config.tcp_user_timeout(Duration::from_secs(SILENCE_SECONDS_MAX));
         config.keepalives_idle(Duration::from_secs(SILENCE_SECONDS_MAX));
+        config.keepalives_interval(Duration::from_secs(SILENCE_SECONDS_MAX));
+        config.keepalives_retries(1);
         let recycling_method = RecyclingMethod::Fast;
         let manner = ManagerConfig { recycling_method };
         let manager = match config.get_ssl_mode() {
@@ -126,7 +128,7 @@ impl Pool {
         let client = self.connections.get().await?;
         let answer = async { client.query(&client.prepare_cached(sql).await?, values).await };
         let answer = tokio::time::timeout(Duration::from_secs(ANSWER_SECONDS_MAX), answer).await;
-        settled(client, answer)
+        self.settled(client, answer)
     }
 
     /// How many rows a statement changed; sent again as [`Pool::rows`] does.
@@ -144,7 +146,7 @@ impl Pool {
         let client = self.connections.get().await?;
         let answer = async { client.execute(&client.prepare_cached(sql).await?, values).await };
         let answer = tokio::time::timeout(Duration::from_secs(ANSWER_SECONDS_MAX), answer).await;
-        settled(client, answer)
+        self.settled(client, answer)
     }
 
     /// A statement that makes tables: not prepared, without values. It waits for others for a moment only, since theirs wait
@@ -163,7 +165,36 @@ impl Pool {
                 drop(Object::take(client));
                 Err(Trouble::of(&error))
             }
-            answer => settled(client, answer),
+            answer => self.settled(client, answer),
+        }
+    }
+
+    /// Lets go of every connection that nobody uses. Where one does not answer, its server may be gone without a word, and
+    /// each of the others would keep somebody waiting before it is found out.
+    pub(super) fn let_go(&self) {
+        self.connections.retain(|_, _| false);
+    }
+
+    /// The answer; a connection that did not give one is not used again.
+    fn settled<T>(
+        &self,
+        client: Object,
+        answer: Result<Result<T, tokio_postgres::Error>, tokio::time::error::Elapsed>,
+    ) -> Result<T, Trouble> {
+        match answer {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => {
+                let trouble = Trouble::of(&error);
+                if matches!(trouble, Trouble::Unsure(_)) {
+                    drop(Object::take(client));
+                }
+                Err(trouble)
+            }
+            Err(_) => {
+                drop(Object::take(client));
+                self.let_go();
+                Err(Trouble::Unsure("the database did not answer in time".to_owned()))
+            }
         }
     }
 }
@@ -171,27 +202,6 @@ impl Pool {
 /// Lets the others through.
 async fn step_aside() {
     tokio::time::sleep(Duration::from_millis(rand::random_range(1..=AGAIN_MILLIS_MAX))).await;
-}
-
-/// The answer; a connection that did not give one is not used again.
-fn settled<T>(
-    client: Object,
-    answer: Result<Result<T, tokio_postgres::Error>, tokio::time::error::Elapsed>,
-) -> Result<T, Trouble> {
-    match answer {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => {
-            let trouble = Trouble::of(&error);
-            if matches!(trouble, Trouble::Unsure(_)) {
-                drop(Object::take(client));
-            }
-            Err(trouble)
-        }
-        Err(_) => {
-            drop(Object::take(client));
-            Err(Trouble::Unsure("the database did not answer in time".to_owned()))
-        }
-    }
 }
 
 /// Whether a password would leave this machine.
