@@ -1,5 +1,8 @@
 //! The keys of a journal: reading them, and the records that its writer puts into their file.
 
+#[cfg(feature = "postgres")]
+mod rows;
+
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -106,13 +109,23 @@ pub(crate) struct Keyring {
 }
 
 /// Where the records are.
-#[derive(Debug)]
 enum Records {
     /// In the file beside a journal. None where there is no file: every key is lost then.
     File(Medium, Option<Segment>),
     /// Read from a database, together with what they seal.
     #[cfg(feature = "postgres")]
     Rows(std::collections::HashMap<(OrderId, u64), record::Record>),
+}
+
+/// Records hold keys: they are not shown.
+impl std::fmt::Debug for Records {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Records::File(medium, _) => write!(f, "{}", medium.path(KEYS).display()),
+            #[cfg(feature = "postgres")]
+            Records::Rows(rows) => write!(f, "{} rows", rows.len()),
+        }
+    }
 }
 
 /// What seals one commit: a key of its order, and where that stands.
@@ -287,42 +300,6 @@ impl Keyring {
     /// What tells this key file from every other, without giving its key away: the index keeps it.
     pub(crate) fn mark(&self) -> [u8; ADDRESS_BYTES] {
         self.addresses.mark
-    }
-}
-
-/// Records in a database: the same bytes, found by order and number.
-#[cfg(feature = "postgres")]
-impl Keyring {
-    /// The keys that were read with what they seal. A new key is numbered after all of these.
-    pub(crate) fn of_rows(
-        addresses: &Addresses,
-        rows: impl Iterator<Item = (OrderId, u64, Vec<u8>)>,
-    ) -> Keyring {
-        let (mut records, mut last) = (std::collections::HashMap::new(), 0);
-        for (order, slot, bytes) in rows {
-            last = slot.max(last);
-            // One of another length is lost.
-            if let Ok(record) = record::Record::try_from(bytes) {
-                records.insert((order, slot), record);
-            }
-        }
-        let next = AtomicU64::new(last.saturating_add(1));
-        let (records, addresses) = (Records::Rows(records), addresses.clone());
-        Keyring { records, addresses, next, chance: Chance::System }
-    }
-}
-
-#[cfg(feature = "postgres")]
-impl Addresses {
-    /// A record with a new key for addresses.
-    pub(crate) fn new_record() -> record::Record {
-        record::head(&Key::new(&Chance::System))
-    }
-
-    /// From such a record. None if it is damaged.
-    pub(crate) fn read(record: &[u8]) -> Option<Addresses> {
-        let key = record::read_head(record.try_into().ok()?)?;
-        Some(Addresses::of(&key))
     }
 }
 

@@ -102,6 +102,8 @@ async fn what_one_node_erases_no_node_knows_any_more() {
     let said = format!("{:?}", (other.history(id(9)).unwrap(), other.load(id(9)).unwrap()));
     assert!(!said.contains(REASON) && !said.contains("Buyer9"), "{said}");
     assert!(!holds(&contents(&database).await, &record[KEY]), "the key is still in a table");
+    let hashed = "select id::text from auditshield_orders where email_hash is null";
+    assert_eq!(asked(&database, hashed).await, [format!("\\x{}", hex::encode(id(9).bytes()))]);
     assert!(verified(&other).is_sound());
 
     // An older copy of the table is put back: found, and cured by erasing once more.
