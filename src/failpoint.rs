@@ -58,8 +58,8 @@ macro_rules! failpoint_bound {
     };
 }
 
-/// One of two: the first where a test sets `AUDITSHIELD_CRASH_<name>`.
-#[cfg(feature = "failpoints")]
+/// One of two: the first where a test sets `AUDITSHIELD_CRASH_<name>`. Only the ledger on PostgreSQL has such choices.
+#[cfg(all(feature = "failpoints", feature = "postgres"))]
 macro_rules! failpoint_choice {
     ($name:literal, $chosen:expr, $usual:expr) => {
         if $crate::failpoint::bound(concat!("AUDITSHIELD_CRASH_", $name), 0) == 0 { $usual } else { $chosen }
@@ -67,7 +67,7 @@ macro_rules! failpoint_choice {
 }
 
 /// One of two: the second in this build.
-#[cfg(not(feature = "failpoints"))]
+#[cfg(all(not(feature = "failpoints"), feature = "postgres"))]
 macro_rules! failpoint_choice {
     ($name:literal, $chosen:expr, $usual:expr) => {
         $usual

@@ -175,12 +175,15 @@ pub(super) enum Search {
     Transaction(String),
 }
 
+/// What is searched for, and the lowest and highest id.
+pub(super) type Bounds = (Search, [u8; 16], [u8; 16]);
+
 /// What a query searches for, and the lowest and highest id that may be on its page; None where nothing can match.
 /// `numbered` finds the order that has a receipt's number.
 pub(super) fn id_bounds(
     query: &Query,
     numbered: impl Fn(ReceiptNumber) -> Result<Option<OrderId>, LedgerError>,
-) -> Result<Option<(Search, [u8; 16], [u8; 16])>, LedgerError> {
+) -> Result<Option<Bounds>, LedgerError> {
     let (mut low, mut high, mut search) = ([0; 16], [u8::MAX; 16], Search::Id);
     let receipt = |text: &str| text.parse().map_or(Ok(None), &numbered);
     match query.q.as_deref().map(str::trim) {

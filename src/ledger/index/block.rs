@@ -12,6 +12,9 @@ const MORE: u8 = 1 << BITS;
 /// A key, and what is written to it; None removes it.
 pub(super) type Pair = (IVec, Option<IVec>);
 
+/// A block's first key, and the block.
+pub(super) type Piece = (Vec<u8>, Vec<u8>);
+
 /// A block that is not one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Damaged;
@@ -145,8 +148,8 @@ pub(super) fn merge(block: &[u8], writes: &[Pair]) -> Result<Vec<u8>, Damaged> {
 }
 
 /// Cuts a block that is too large into pieces of at most `piece_bytes`, but for those of one entry; each with its first key.
-pub(super) fn cut(block: &[u8], piece_bytes: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Damaged> {
-    let mut pieces: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+pub(super) fn cut(block: &[u8], piece_bytes: usize) -> Result<Vec<Piece>, Damaged> {
+    let mut pieces: Vec<Piece> = Vec::new();
     let mut piece = Block::default();
     let mut first = Vec::new();
     let mut entries = Entries::of(block);
