@@ -175,11 +175,14 @@ pub(super) enum Search {
     Transaction(String),
 }
 
-/// What is searched for, and the lowest and highest id.
-pub(super) type Bounds = (Search, [u8; 16], [u8; 16]);
+/// What a query searches for, and the lowest and highest id that may be on its page.
+pub(super) struct Bounds {
+    pub(super) search: Search,
+    pub(super) low: [u8; 16],
+    pub(super) high: [u8; 16],
+}
 
-/// What a query searches for, and the lowest and highest id that may be on its page; None where nothing can match.
-/// `numbered` finds the order that has a receipt's number.
+/// The bounds of a query; None where nothing can match. `numbered` finds the order that has a receipt's number.
 pub(super) fn id_bounds(
     query: &Query,
     numbered: impl Fn(ReceiptNumber) -> Result<Option<OrderId>, LedgerError>,
@@ -202,7 +205,7 @@ pub(super) fn id_bounds(
         let Some(below) = u128::from_be_bytes(end.bytes()).checked_sub(1) else { return Ok(None) };
         high = high.min(below.to_be_bytes());
     }
-    Ok((low <= high).then_some((search, low, high)))
+    Ok((low <= high).then_some(Bounds { search, low, high }))
 }
 
 impl Scan {
@@ -214,9 +217,9 @@ impl Scan {
             return Ok(None);
         }
         let bounds = id_bounds(query, |number| store.numbered(number))?;
-        let Some((by, low, high)) = bounds else { return Ok(None) };
+        let Some(Bounds { search, low, high }) = bounds else { return Ok(None) };
         let among = query.stalled.then(|| store.overlay.lock().totals.stalled().collect());
-        Ok(Some(Scan { status: status.flatten(), by, low, high, among }))
+        Ok(Some(Scan { status: status.flatten(), by: search, low, high, among }))
     }
 
     fn ids(&self, index: &Index) -> Box<dyn Iterator<Item = Result<OrderId, IndexError>>> {

@@ -8,7 +8,7 @@ use super::{Inner, Postgres};
 use crate::domain::payment::{Payment, Status};
 use crate::domain::values::{OrderId, Timestamp};
 use crate::ledger::LedgerError;
-use crate::ledger::query::{PAGE_ORDERS_MAX, Page, Query, Search, id_bounds};
+use crate::ledger::query::{Bounds, PAGE_ORDERS_MAX, Page, Query, Search, id_bounds};
 use crate::ledger::record::folded_hash;
 
 const DUE: &str = include_str!("sql/due.sql");
@@ -42,7 +42,7 @@ impl Postgres {
             return Ok(Page::default());
         }
         let bounds = id_bounds(query, |number| self.numbered(number))?;
-        let Some((search, low, high)) = bounds else { return Ok(Page::default()) };
+        let Some(Bounds { search, low, high }) = bounds else { return Ok(Page::default()) };
         let (mut email, mut tx) = (None, None);
         match &search {
             Search::Id => {}
