@@ -121,15 +121,15 @@ fn place() -> Place {
 /// What a purchase pays for sealing, twice: its line and its snapshot. A notification pays none.
 #[divan::bench]
 fn seal_buyer(bencher: Bencher<'_, '_>) {
-    let key = Key::new(&Chance::System);
-    bencher.bench(|| key.seal(&Chance::System, place(), black_box(BUYER)));
+    let key = Key::new(&Chance::System).unwrap();
+    bencher.bench(|| key.seal(&Chance::System, place(), black_box(BUYER)).unwrap());
 }
 
 /// What reading an order from the index pays, once.
 #[divan::bench]
 fn unseal_buyer(bencher: Bencher<'_, '_>) {
-    let key = Key::new(&Chance::System);
-    let sealed = key.seal(&Chance::System, place(), BUYER);
+    let key = Key::new(&Chance::System).unwrap();
+    let sealed = key.seal(&Chance::System, place(), BUYER).unwrap();
     bencher.bench(|| key.open(place(), black_box(&sealed)).unwrap());
 }
 

@@ -33,7 +33,7 @@ pub(super) fn seal<'a>(
             Held::Destroyed | Held::GivenUp => {}
         }
     }
-    let (seal, record) = ring.fresh(id);
+    let (seal, record) = ring.fresh(id).map_err(|error| CommitError::Io(error.to_string()))?;
     Ok((Some(seal), vec![record]))
 }
 

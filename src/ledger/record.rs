@@ -178,7 +178,8 @@ impl Commit<'_> {
         if parts.iter().any(Option::is_some) {
             let seal = seal.ok_or("nothing to seal with")?;
             let plain = serde_json::to_vec(&parts).map_err(|error| error.to_string())?;
-            let bytes = seal.seal(Place::Line(self.order, self.version), &plain);
+            let place = Place::Line(self.order, self.version);
+            let bytes = seal.seal(place, &plain).map_err(|error| error.to_string())?;
             (key, sealed) = (Some(seal.slot), Some(STANDARD_NO_PAD.encode(bytes)));
         }
         let Commit { at, order, version, erases, .. } = *self;

@@ -80,7 +80,7 @@ impl Vault {
             (None, Some(Vault::Nothing | Vault::Plain) | None) => return Ok(Vault::Plain),
         };
         let plain = postcard::to_stdvec(&part(personal)).map_err(|error| error.to_string())?;
-        let bytes = seal.seal(Place::Snapshot(payment.id), &plain).into();
+        let bytes = seal.seal(Place::Snapshot(payment.id), &plain).map_err(|error| error.to_string())?.into();
         Ok(Vault::Sealed { slot: seal.slot, bytes })
     }
 

@@ -30,6 +30,9 @@ pub(crate) fn compare(
         Ok(applied) if applied.as_ref() == last => {}
         Ok(_) | Err(_) => look.differs("-", "m:applied"),
     }
+    if !matches!(index.is_ours(), Ok(true)) {
+        look.differs("-", "layout");
+    }
     if !matches!((index.counts(), index.recount()), (Ok(noted), Ok(counted)) if noted == counted) {
         look.differs("-", "m:counts");
     }

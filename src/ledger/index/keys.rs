@@ -27,8 +27,6 @@ pub(crate) const REQUEST: u8 = b'k';
 /// First byte of an idempotency key's age.
 pub(crate) const REQUEST_AGE: u8 = b'x';
 
-/// First byte of what the index notes about itself.
-pub(crate) const META: u8 = b'm';
 /// How the rest is laid out: written from the beginning, and readable whatever the layout is.
 pub(crate) const LAYOUT: &[u8] = b"layout";
 /// Neighbours are packed together. Before there were layouts they were not.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::ops::{Bound, RangeInclusive};
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sled::IVec;
@@ -165,12 +165,6 @@ impl Memory {
         Ok(())
     }
 
-    pub(super) fn keys(&self, range: &RangeInclusive<Vec<u8>>) -> Vec<IVec> {
-        let bounds: (Bound<&[u8]>, Bound<&[u8]>) =
-            (Bound::Included(range.start()), Bound::Included(range.end()));
-        self.state().table.range::<[u8], _>(bounds).map(|(key, _)| key.clone()).collect()
-    }
-
     pub(super) fn first_within(&self, low: Bound<&[u8]>, high: Bound<&[u8]>) -> Option<(IVec, IVec)> {
         let state = self.state();
         state.table.range::<[u8], _>((low, high)).next().map(|(key, value)| (key.clone(), value.clone()))
@@ -179,13 +173,6 @@ impl Memory {
     pub(super) fn last_within(&self, low: Bound<&[u8]>, high: Bound<&[u8]>) -> Option<(IVec, IVec)> {
         let state = self.state();
         state.table.range::<[u8], _>((low, high)).next_back().map(|(key, value)| (key.clone(), value.clone()))
-    }
-
-    pub(super) fn keys_under(&self, prefix: &[u8]) -> Vec<IVec> {
-        let from: (Bound<&[u8]>, Bound<&[u8]>) = (Bound::Included(prefix), Bound::Unbounded);
-        let state = self.state();
-        let keys = state.table.range::<[u8], _>(from).map(|(key, _)| key);
-        keys.take_while(|key| key.starts_with(prefix)).cloned().collect()
     }
 
     pub(super) fn entries(&self) -> Vec<(IVec, IVec)> {

@@ -15,33 +15,23 @@ use std::ops::{Bound, RangeInclusive};
 use sled::IVec;
 
 use super::block::{self, Damaged, Entries, Pair};
+use super::keys;
 use super::store::{Batch, Keys, Store, Write};
-use super::{keys, receipts};
 
-/// The first bytes of keys that follow the time, and of the few that every batch writes.
-const IN_TIME: [u8; 7] = [
-    keys::ORDER,
-    keys::STATUS,
-    keys::DUE,
-    keys::REQUEST_AGE,
-    receipts::RECEIPT,
-    receipts::NUMBER,
-    keys::META,
-];
-/// A larger block of theirs is cut: beyond that a reader of one order would read too much of its neighbours.
-const IN_TIME_BYTES_MAX: usize = 8 * 1024;
+/// A larger block is cut: beyond that a reader of one order would read too much of its neighbours.
+const BYTES_MAX: usize = 8 * 1024;
 /// The first bytes of keys that are hashes.
 const HASHED: [u8; 3] = [keys::EMAIL, keys::TRANSACTION, keys::REQUEST];
-/// A larger block of theirs is cut: each of their keys is written with all of its block.
+/// A larger block of theirs is cut, since each of their keys is written with all of its block.
 const HASHED_BYTES_MAX: usize = 1024;
 
-/// The kind of a key that is packed.
+/// A key's kind, its first byte. None for what is not packed: the layout's own mark, which every version must find.
 fn packed(key: &[u8]) -> Option<u8> {
-    key.first().copied().filter(|kind| IN_TIME.contains(kind) || HASHED.contains(kind))
+    key.first().copied().filter(|_| key != keys::LAYOUT)
 }
 
 fn block_bytes_max(kind: u8) -> usize {
-    if HASHED.contains(&kind) { HASHED_BYTES_MAX } else { IN_TIME_BYTES_MAX }
+    if HASHED.contains(&kind) { HASHED_BYTES_MAX } else { BYTES_MAX }
 }
 
 /// The open store, as its keys and values.
@@ -131,23 +121,12 @@ impl Packed {
 
     /// The keys of a range, all of one kind.
     pub(crate) fn keys(&self, range: RangeInclusive<Vec<u8>>) -> Keys {
-        match packed(range.start()) {
-            None => self.0.keys(range),
-            Some(kind) => {
-                let (low, high) = range.into_inner();
-                Box::new(Walk::new(
-                    self.0.clone(),
-                    kind,
-                    Bound::Included(low.into()),
-                    Bound::Included(high.into()),
-                ))
-            }
-        }
+        let (low, high) = range.into_inner();
+        self.walk(low, Bound::Included(high.into()))
     }
 
-    /// The keys that begin with `prefix`.
+    /// The keys that begin with `prefix`, which begins with their kind.
     pub(crate) fn keys_under(&self, prefix: &[u8]) -> Keys {
-        let Some(kind) = packed(prefix) else { return self.0.keys_under(prefix) };
         let mut above = prefix.to_vec();
         while above.pop_if(|byte| *byte == u8::MAX).is_some() {}
         let high = match above.last_mut() {
@@ -157,7 +136,12 @@ impl Packed {
             }
             None => Bound::Unbounded,
         };
-        Box::new(Walk::new(self.0.clone(), kind, Bound::Included(prefix.into()), high))
+        self.walk(prefix.to_vec(), high)
+    }
+
+    fn walk(&self, low: Vec<u8>, high: Bound<IVec>) -> Keys {
+        let kind = low.first().copied().unwrap_or_default();
+        Box::new(Walk::new(self.0.clone(), kind, Bound::Included(low.into()), high))
     }
 
     /// Everything, in order. An entry that no reader would find where it stands is damage.

@@ -2,7 +2,7 @@
 //!
 //! Why an enum and not a trait: two stores, both ours, with the same atomic batches.
 
-use std::ops::{Bound, RangeInclusive};
+use std::ops::Bound;
 
 use sled::IVec;
 
@@ -131,22 +131,6 @@ impl Store {
         match self {
             Store::Sled(db) => db.range::<&[u8], _>((low, high)).next_back().transpose(),
             Store::Memory(memory) => Ok(memory.last_within(low, high)),
-        }
-    }
-
-    /// The keys of a range.
-    pub(crate) fn keys(&self, range: RangeInclusive<Vec<u8>>) -> Keys {
-        match self {
-            Store::Sled(db) => Box::new(db.range(range).keys()),
-            Store::Memory(memory) => Box::new(memory.keys(&range).into_iter().map(Ok)),
-        }
-    }
-
-    /// The keys that begin with `prefix`.
-    pub(crate) fn keys_under(&self, prefix: &[u8]) -> Keys {
-        match self {
-            Store::Sled(db) => Box::new(db.scan_prefix(prefix).keys()),
-            Store::Memory(memory) => Box::new(memory.keys_under(prefix).into_iter().map(Ok)),
         }
     }
 

@@ -101,7 +101,10 @@ pub(super) async fn insist_on_durability(pool: &Pool) -> Result<(), OpenError> {
 /// The key that addresses are hashed with: one for all nodes, made by whoever finds a database without orders. A missing one
 /// is not made anew where there are orders: none of them would be found any more.
 pub(super) async fn addresses(pool: &Pool) -> Result<Addresses, OpenError> {
-    let (order, record) = (NO_ORDER.to_vec(), Addresses::new_record().to_vec());
+    let (order, record) = (
+        NO_ORDER.to_vec(),
+        Addresses::new_record().map_err(|error| OpenError::Database(error.to_string()))?.to_vec(),
+    );
     pool.count(ADDRESSES, &[&order, &record]).await?;
     let rows = pool.rows(KEYS, &[&vec![order]]).await?;
     let record: Option<&[u8]> = rows.first().map(|row| get(row, 2)).transpose()?;

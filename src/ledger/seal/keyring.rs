@@ -11,7 +11,7 @@ use ring::hmac as keyed;
 use sha2::{Digest, Sha256};
 
 use super::record::{self, Held};
-use super::{Chance, Key, Place};
+use super::{Chance, Key, NoChance, Place};
 use crate::domain::values::OrderId;
 use crate::ledger::journal::medium::{KEYS, Medium, Segment};
 use crate::ledger::journal::{JournalError, KeyFile, Patch, SLOT_BYTES};
@@ -138,7 +138,10 @@ pub(crate) struct Seal<'a> {
 
 impl Seal<'_> {
     /// Nonce, sealed bytes, tag.
-    pub(crate) fn seal(&self, place: Place, plain: &[u8]) -> Vec<u8> {
+    ///
+    /// # Errors
+    /// The system gives no random bytes.
+    pub(crate) fn seal(&self, place: Place, plain: &[u8]) -> Result<Vec<u8>, NoChance> {
         self.key.seal(&self.ring.chance, place, plain)
     }
 
@@ -197,17 +200,20 @@ impl Keyring {
 
     fn make(medium: &Medium, chance: &Chance) -> io::Result<()> {
         let file = medium.create(KEYS)?;
-        file.write_all_at(&record::head(&Key(chance.draw())), 0)?;
+        file.write_all_at(&record::head(&Key::new(chance).map_err(io::Error::other)?), 0)?;
         file.sync()?;
         medium.sync_entries()
     }
 
     /// A new key for an order, and the record that must be durable before it is used.
-    pub(crate) fn fresh(&self, order: OrderId) -> (Seal<'_>, Patch) {
+    ///
+    /// # Errors
+    /// The system gives no random bytes.
+    pub(crate) fn fresh(&self, order: OrderId) -> Result<(Seal<'_>, Patch), NoChance> {
+        let key = Key::new(&self.chance)?;
         let slot = self.next.fetch_add(1, Ordering::AcqRel);
-        let key = Key(self.chance.draw());
         let bytes = record::live(slot, order, &key);
-        (Seal { ring: self, slot, key }, Patch { slot, bytes })
+        Ok((Seal { ring: self, slot, key }, Patch { slot, bytes }))
     }
 
     /// The key of an order that is known to be there.
@@ -282,7 +288,11 @@ impl Keyring {
         let medium = match &self.records {
             Records::File(medium, _) => medium,
             #[cfg(feature = "postgres")]
-            Records::Rows(_) => unreachable!("rows change with the order that they belong to"),
+            // Rows change with the order that they belong to, in the statement that changes it.
+            Records::Rows(_) => {
+                let error = io::ErrorKind::Unsupported.into();
+                return Err(JournalError::io("auditshield_order_keys")(error));
+            }
         };
         let mut file = KeyFile::default();
         let written = file.write(medium, patches.iter().collect());

@@ -59,6 +59,11 @@ impl Place {
     }
 }
 
+/// The system gives no random bytes: nothing may be sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the system gives no random bytes")]
+pub struct NoChance;
+
 /// Where keys and nonces come from.
 #[derive(Debug, Clone, Default)]
 pub enum Chance {
@@ -71,27 +76,26 @@ pub enum Chance {
 
 impl Chance {
     /// Fresh bytes.
-    fn draw<const N: usize>(&self) -> [u8; N] {
+    fn draw<const N: usize>(&self) -> Result<[u8; N], NoChance> {
         let mut bytes = [0; N];
         match self {
-            // It fails only where the system has no randomness at all: then nothing may be sealed.
-            Chance::System => match SystemRandom::new().fill(&mut bytes) {
-                Ok(()) => {}
-                Err(_) => panic!("the system gives no random bytes"),
-            },
+            Chance::System => SystemRandom::new().fill(&mut bytes).map_err(|_| NoChance)?,
             Chance::Counted(counter) => {
                 let drawn = Sha256::digest(counter.fetch_add(1, Ordering::AcqRel).to_be_bytes());
                 bytes.iter_mut().zip(drawn).for_each(|(byte, chance)| *byte = chance);
             }
         }
-        bytes
+        Ok(bytes)
     }
 }
 
 impl Key {
     /// A new key.
-    pub fn new(chance: &Chance) -> Self {
-        Key(chance.draw())
+    ///
+    /// # Errors
+    /// The system gives no random bytes.
+    pub fn new(chance: &Chance) -> Result<Self, NoChance> {
+        chance.draw().map(Key)
     }
 
     fn cipher(&self) -> LessSafeKey {
@@ -102,8 +106,11 @@ impl Key {
     }
 
     /// Nonce, sealed bytes, tag.
-    pub fn seal(&self, chance: &Chance, place: Place, plain: &[u8]) -> Vec<u8> {
-        let nonce = chance.draw::<NONCE_LEN>();
+    ///
+    /// # Errors
+    /// The system gives no random bytes.
+    pub fn seal(&self, chance: &Chance, place: Place, plain: &[u8]) -> Result<Vec<u8>, NoChance> {
+        let nonce = chance.draw::<NONCE_LEN>()?;
         let mut bytes = Vec::with_capacity(NONCE_LEN + plain.len() + CHACHA20_POLY1305.tag_len());
         bytes.extend_from_slice(&nonce);
         bytes.extend_from_slice(plain);
@@ -113,7 +120,7 @@ impl Key {
             Ok(tag) => bytes.extend_from_slice(tag.as_ref()),
             Err(_) => unreachable!("texts are far shorter than the algorithm's limit"),
         }
-        bytes
+        Ok(bytes)
     }
 
     /// What was sealed here with this key; None for anything else.
@@ -143,15 +150,15 @@ mod tests {
     #[test]
     fn sealed_texts_open_in_their_place_only() {
         let chance = Chance::Counted(Arc::default());
-        let key = Key(chance.draw());
+        let key = Key::new(&chance).unwrap();
         let here = Place::Line(order(7), 3);
-        let sealed = key.seal(&chance, here, b"awa@example.ci");
+        let sealed = key.seal(&chance, here, b"awa@example.ci").unwrap();
         assert_eq!(sealed.len(), 14 + OVERHEAD_BYTES);
         assert_eq!(key.open(here, &sealed).unwrap(), b"awa@example.ci");
         for elsewhere in [Place::Line(order(7), 4), Place::Line(order(8), 3), Place::Snapshot(order(7))] {
             assert_eq!(key.open(elsewhere, &sealed), None, "{elsewhere:?}");
         }
-        assert_eq!(Key(chance.draw()).open(here, &sealed), None);
+        assert_eq!(Key::new(&chance).unwrap().open(here, &sealed), None);
         for at in 0..sealed.len() {
             let mut flipped = sealed.clone();
             flipped[at] ^= 1;
@@ -163,8 +170,8 @@ mod tests {
     #[test]
     fn nonces_do_not_repeat() {
         for chance in [Chance::System, Chance::Counted(Arc::default())] {
-            let key = Key(chance.draw());
-            let seal = |_| key.seal(&chance, Place::Snapshot(order(1)), b"x")[..NONCE_LEN].to_vec();
+            let key = Key::new(&chance).unwrap();
+            let seal = |_| key.seal(&chance, Place::Snapshot(order(1)), b"x").unwrap()[..NONCE_LEN].to_vec();
             let nonces: std::collections::BTreeSet<Vec<u8>> = (0..1000).map(seal).collect();
             assert_eq!(nonces.len(), 1000);
         }
@@ -174,9 +181,9 @@ mod tests {
         #[test]
         fn any_text_comes_back_and_any_bytes_are_no_panic(text in prop::collection::vec(any::<u8>(), 0..300)) {
             let chance = Chance::System;
-            let key = Key(chance.draw());
+            let key = Key::new(&chance).unwrap();
             let place = Place::Line(order(1), 1);
-            prop_assert_eq!(key.open(place, &key.seal(&chance, place, &text)), Some(text.clone()));
+            prop_assert_eq!(key.open(place, &key.seal(&chance, place, &text).unwrap()), Some(text.clone()));
             prop_assert_eq!(key.open(place, &text), None);
         }
     }

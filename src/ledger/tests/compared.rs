@@ -13,8 +13,8 @@ use crate::ledger::index::receipts::Series;
 use crate::ledger::index::{Batch, Change, Store, keys};
 use crate::ledger::journal::Applied;
 
-/// Kinds that the sums' own tests are about, and the layout's mark, without which an index is not read at all.
-const ELSEWHERE: [u8; 3] = [b'h', b'u', keys::LAYOUT[0]];
+/// Kinds that the sums' own tests are about.
+const ELSEWHERE: [u8; 2] = [b'h', b'u'];
 
 #[test]
 fn a_key_too_many_or_too_few_is_found() {
@@ -64,6 +64,9 @@ fn a_key_too_many_or_too_few_is_found() {
         let found =
             key == keys::COUNTS || unasked || lost.iter().any(|finding| finding.contains("ledger rebuild"));
         assert!(found, "{key:?} is lost: {lost:?}");
+        if *key == *keys::LAYOUT {
+            continue;
+        }
         let added = findings(&|packed| {
             let mut other = key.to_vec();
             *other.last_mut().unwrap() ^= 1;
@@ -76,5 +79,5 @@ fn a_key_too_many_or_too_few_is_found() {
             "{key:?} is doubled: {added:?}"
         );
     }
-    assert_eq!(kinds, BTreeSet::from(*b"osdetkxrnm"));
+    assert_eq!(kinds, BTreeSet::from(*b"osdetkxrnml"));
 }

@@ -8,15 +8,13 @@ use sled::IVec;
 
 use crate::ledger::index::memory::Memory;
 use crate::ledger::index::packed::Packed;
-use crate::ledger::index::totals::STALLED;
 use crate::ledger::index::{Batch, Store, keys, receipts};
 
 type Table = BTreeMap<Vec<u8>, Vec<u8>>;
 type Writes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
-/// Packed kinds, two that are neighbours among them, and one that is not packed.
-const KINDS: [u8; 6] =
-    [keys::ORDER, receipts::RECEIPT, keys::STATUS, keys::TRANSACTION, keys::EMAIL, STALLED];
+/// Kinds with large and with small blocks, neighbours among them.
+const KINDS: [u8; 5] = [keys::ORDER, receipts::RECEIPT, keys::STATUS, keys::TRANSACTION, keys::EMAIL];
 
 fn key() -> impl Strategy<Value = Vec<u8>> {
     let id = prop::collection::vec(0_u8..4, 1..4);

@@ -56,7 +56,7 @@ impl Shop {
                     };
                     Some(ring.with(*slot, key))
                 } else {
-                    let (seal, record) = ring.fresh(history.id);
+                    let (seal, record) = ring.fresh(history.id).unwrap();
                     file.write(&medium, vec![&record]).unwrap();
                     slots.insert(history.id, seal.slot);
                     Some(seal)

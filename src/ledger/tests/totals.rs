@@ -11,6 +11,7 @@ use crate::domain::values::{Currency, OrderId, Timestamp};
 use crate::ledger::check::Order;
 use crate::ledger::index::compare::compare;
 use crate::ledger::index::memory::Memory;
+use crate::ledger::index::packed::Packed;
 use crate::ledger::index::receipts::Series;
 use crate::ledger::index::totals::{SALES, STALLED, Sold, Totals};
 use crate::ledger::index::{Batch, Change, Index, Store};
@@ -126,7 +127,7 @@ fn verification_and_a_start_notice_sums_that_are_wrong() {
         .collect();
     let last = Applied::from(&changes.last().unwrap().written);
     // Name, what is done to which first byte, and whether a start has to see it.
-    type Tamper = fn(&Store, Vec<u8>, Vec<u8>);
+    type Tamper = fn(&Packed, Vec<u8>, Vec<u8>);
     let lose: Tamper = |store, key, _| {
         let mut batch = Batch::default();
         batch.remove(key);
@@ -152,7 +153,7 @@ fn verification_and_a_start_notice_sums_that_are_wrong() {
         if let Some(tamper) = tamper {
             let entry = index.entries().map(Result::unwrap).find(|(key, _)| key.first() == Some(&kind));
             let (key, value) = entry.unwrap();
-            tamper(&store, key.to_vec(), value.to_vec());
+            tamper(&Packed::new(store), key.to_vec(), value.to_vec());
         }
         let mut found = Vec::new();
         compare(&index, &orders, Some(&last), &Series::default(), &mut |finding| found.push(finding));

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
 
-use super::{Addresses, Keyring, Records};
+use super::{Addresses, Keyring, NoChance, Records};
 use crate::domain::values::OrderId;
 use crate::ledger::seal::record::{self, Record};
 use crate::ledger::seal::{Chance, Key};
@@ -30,8 +30,11 @@ impl Keyring {
 
 impl Addresses {
     /// A record with a new key for addresses.
-    pub(crate) fn new_record() -> Record {
-        record::head(&Key::new(&Chance::System))
+    ///
+    /// # Errors
+    /// The system gives no random bytes.
+    pub(crate) fn new_record() -> Result<Record, NoChance> {
+        Key::new(&Chance::System).map(|key| record::head(&key))
     }
 
     /// From such a record. None if it is damaged.
@@ -54,9 +57,9 @@ mod tests {
     /// A ring of rows knows what was read and nothing else, numbers new keys after all of it, and shows none.
     #[test]
     fn keys_from_rows_are_those_that_were_read() {
-        let addresses = Addresses::read(&Addresses::new_record()).unwrap();
+        let addresses = Addresses::read(&Addresses::new_record().unwrap()).unwrap();
         let empty = Keyring::of_rows(&addresses, std::iter::empty());
-        let (first, record) = empty.fresh(order(1));
+        let (first, record) = empty.fresh(order(1)).unwrap();
         assert_eq!((first.slot, record.slot), (1, 1));
         let gone = record::destroyed(2, order(1)).to_vec();
         let rows = [(order(1), 1, record.bytes.to_vec()), (order(1), 2, gone), (order(2), 7, vec![0; 3])];
@@ -67,7 +70,7 @@ mod tests {
         for (whose, slot) in [(order(1), 3), (order(2), 1), (order(2), 7)] {
             assert_eq!(held(whose, slot), Held::Lost, "{whose} {slot}");
         }
-        assert_eq!(ring.fresh(order(1)).0.slot, 8);
+        assert_eq!(ring.fresh(order(1)).unwrap().0.slot, 8);
         let shown = format!("{ring:?}");
         assert!(shown.contains("2 rows"), "{shown}");
         let secret = format!("{:?}", &record.bytes[16..20]);
@@ -76,9 +79,9 @@ mod tests {
 
     #[test]
     fn addresses_are_found_by_one_key_whatever_their_case_and_by_no_other() {
-        let record = Addresses::new_record();
+        let record = Addresses::new_record().unwrap();
         let (one, other) =
-            (Addresses::read(&record).unwrap(), Addresses::read(&Addresses::new_record()).unwrap());
+            (Addresses::read(&record).unwrap(), Addresses::read(&Addresses::new_record().unwrap()).unwrap());
         assert_eq!(one.hash("Awa@Example.ci"), Addresses::read(&record).unwrap().hash("awa@example.ci"));
         assert_ne!(one.hash("awa@example.ci"), other.hash("awa@example.ci"));
         for at in 0..record.len() {
