@@ -291,7 +291,7 @@ impl Keyring {
             // Rows change with the order that they belong to, in the statement that changes it.
             Records::Rows(_) => {
                 let error = io::ErrorKind::Unsupported.into();
-                return Err(JournalError::io("auditshield_order_keys")(error));
+                return Err(JournalError::io("table auditshield_order_keys")(error));
             }
         };
         let mut file = KeyFile::default();
