@@ -13,7 +13,11 @@ use crate::ledger::seal::Addresses;
 ///
 /// Invariant: a step only adds, and takes little time. The nodes of the version before go on with their statements while one
 /// node of this version changes the tables, and until the last of them is replaced.
-const STEPS: &[&str] = &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
+const STEPS: &[&str] = &[
+    include_str!("migrations/0001.sql"),
+    include_str!("migrations/0002.sql"),
+    include_str!("migrations/0003.sql"),
+];
 /// How long a node has the row for one step, in seconds.
 const HOLD_SECONDS: f64 = 60.0;
 /// Between two looks at a row that another node holds.

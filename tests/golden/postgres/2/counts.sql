@@ -1,0 +1,1 @@
+select status, count(*) from auditshield_orders group by status

@@ -1,0 +1,1 @@
+select version, epoch from auditshield_orders where id = $1

@@ -1,0 +1,1 @@
+delete from auditshield_nodes where seen_at < now() - interval '1 day'

@@ -1,0 +1,1 @@
+select operation from auditshield_lines where operation = any($1)

@@ -1,0 +1,1 @@
+select order_id, fingerprint, at_ms from auditshield_keys where key = $1

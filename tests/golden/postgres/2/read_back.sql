@@ -1,0 +1,1 @@
+select version from auditshield_lines where operation = $1

@@ -1,0 +1,1 @@
+select version from auditshield_schema where id = 1
