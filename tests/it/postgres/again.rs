@@ -3,10 +3,10 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Database, is_asked_for};
 use super::fleet::{Fleet, server};
 use super::judge::judge;
 use super::street::Buyers;
+use super::{Database, is_asked_for};
 
 /// Orders sold meanwhile: four commits each, and more.
 const ORDERS: usize = 120;

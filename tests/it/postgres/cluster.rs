@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use auditshield::simulator::database::{Server, Stop};
 
-use super::{Database, is_asked_for};
 use super::fleet::{Fleet, NODES, server, wait};
 use super::judge::{Violations, judge};
 use super::street::{Buyers, Street};
+use super::{Database, is_asked_for};
 use crate::process_support::{Dice, World};
 
 /// Buyers at work at one time.

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use auditshield::simulator::database::{Server, Stop};
 
-use super::{Database, is_asked_for};
 use super::fleet::{Fleet, folder, server, wait};
 use super::gate::Gate;
 use super::judge::{Violations, books, judge, kept};
 use super::street::Buyers;
+use super::{Database, is_asked_for};
 use crate::process_support::{PATIENCE, port};
 
 /// Orders between one thing that happens and the next.

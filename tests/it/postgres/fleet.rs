@@ -13,8 +13,8 @@ use crate::process_support::World;
 
 /// Nodes of a fleet.
 pub(crate) const NODES: usize = 3;
-/// What CinetPay takes for an answer, in milliseconds.
-const CHECK_MILLIS: u64 = 15;
+/// What CinetPay takes for an answer, in milliseconds: long enough for a blow to fall while a check is out.
+const CHECK_MILLIS: u64 = 300;
 
 /// The daemons and what is around them.
 pub(crate) struct Fleet {

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use reqwest::StatusCode;
 use serde_json::json;
 
-use super::{Database, is_asked_for};
 use super::balancer::Balancer;
 use super::fleet::{Fleet, NODES, server};
 use super::gate::Gate;
 use super::judge::judge;
 use super::street::sale;
+use super::{Database, is_asked_for};
 use crate::process_support::{PATIENCE, World, port};
 
 const IP: &str = "/usr/sbin/ip";
@@ -37,7 +37,7 @@ impl Network {
     fn new() -> Option<Network> {
         let [second, third] = [0, 1].map(|_| rand::random_range(0..120_u8));
         let way = |third| [1, 2].map(|last| Ipv4Addr::new(10, 100 + second, third, last));
-        let name = format!("as{}", std::process::id());
+        let name = format!("as{:08x}", rand::random::<u32>());
         let network = Network { name, world: way(2 * third), database: way(2 * third + 1) };
         if !ip(&["netns", "add", &network.name]) {
             println!("not run: a network of one's own takes root and iproute2");
@@ -79,18 +79,17 @@ fn ip(arguments: &[&str]) -> bool {
     Command::new(IP).args(arguments).output().is_ok_and(|output| output.status.success())
 }
 
-/// A node inside, which reaches CinetPay and the mailbox by way of `gates`.
-async fn inside(
-    network: &Network,
-    outside: &World,
-    place: u16,
-    database: &Database,
-    server: u16,
-    gates: &[Gate; 2],
-) -> World {
+/// The ways of a node inside to CinetPay and to the mailbox.
+async fn gates(network: &Network, outside: &World) -> [Gate; 2] {
+    let here = IpAddr::V4(network.world[0]);
+    let cinetpay = outside.cinetpay.base_url().trim_start_matches("http://");
+    [Gate::at(here, cinetpay).await, Gate::at(here, &outside.mailbox.addr().to_string()).await]
+}
+
+/// A node inside, on the database at `url`.
+async fn inside(network: &Network, outside: &World, place: u16, url: &str, gates: &[Gate; 2]) -> World {
     let [here, there] = network.world;
     let (shop, admin) = (format!("{there}:{}", port()), format!("{there}:{}", port()));
-    let url = database.url_at(&format!("{}:{server}", network.database[0]));
     let cinetpay = format!("http://{here}:{}", gates[0].port);
     let mail = format!("smtp://{here}:{}?tls=none", gates[1].port);
     let own = [
@@ -99,7 +98,7 @@ async fn inside(
         ("CINETPAY_API_URL", &cinetpay),
         ("AUDITSHIELD_MAIL__URL", &mail),
     ];
-    let mut node = Fleet::node(outside, &url, place, &own).await;
+    let mut node = Fleet::node(outside, url, place, &own).await;
     (node.shop, node.admin) = (format!("http://{shop}"), format!("http://{admin}"));
     node.wrapper = [IP, "netns", "exec", &network.name].map(str::to_owned).to_vec();
     node
@@ -129,14 +128,10 @@ async fn a_node_without_its_database_says_503_and_recovers() {
     let database = Database::at(&server).await;
     let outside = Fleet::outside().await;
     outside.cinetpay.patch(&json!({"check_latency_ms": CHECK_MILLIS})).unwrap();
-    let address = |url: &str| url.trim_start_matches("http://").to_owned();
-    let here = IpAddr::V4(network.world[0]);
-    let gates = [
-        Gate::at(here, &address(outside.cinetpay.base_url())).await,
-        Gate::at(here, &outside.mailbox.addr().to_string()).await,
-    ];
+    let gates = gates(&network, &outside).await;
     let place = Balancer::place();
-    let mut nodes = vec![inside(&network, &outside, place, &database, server.port(), &gates).await];
+    let url = database.url_at(&format!("{}:{}", network.database[0], server.port()));
+    let mut nodes = vec![inside(&network, &outside, place, &url, &gates).await];
     while nodes.len() < NODES {
         nodes.push(Fleet::node(&outside, &database.url(), place, &[]).await);
     }
@@ -177,4 +172,35 @@ async fn a_node_without_its_database_says_503_and_recovers() {
     assert!(found.is_empty(), "{}", found.told());
     assert_eq!(fleet.total("auditshield_acknowledged_lost_total").await, 0);
     fleet.end().await;
+}
+
+/// As when a primary's machine is gone: nothing refuses the connection, and nothing answers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_does_not_answer_gives_way_to_the_next_of_the_address() {
+    if !is_asked_for() {
+        return;
+    }
+    let Some(network) = Network::new() else { return };
+    let [first, second] = [network.database[0], network.world[0]];
+    let server = server(&[("listen_addresses", &format!("127.0.0.1,{first},{second}"))]);
+    let database = Database::at(&server).await;
+    let outside = Fleet::outside().await;
+    let gates = gates(&network, &outside).await;
+    let port = server.port();
+    let url = database.url_at(&format!("{first}:{port},{second}:{port}"));
+    let mut node = inside(&network, &outside, Balancer::place(), &url, &gates).await;
+    node.start().await;
+    let before = node.buy().await;
+    network.cut();
+    until_unready(&node).await;
+    let cut = Instant::now();
+    node.ready().await;
+    println!("partition: by way of the second server {:?} later", cut.elapsed());
+    assert_eq!(node.order(&before).await["order_id"], json!(before));
+    node.buy().await;
+    // Also where it does not answer from the start.
+    node.kill();
+    node.start().await;
+    node.term();
+    assert_eq!(node.end().await.code(), Some(0), "{}", node.said());
 }
