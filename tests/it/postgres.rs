@@ -11,6 +11,8 @@ mod fleet;
 mod gate;
 mod judge;
 mod lost;
+mod migrate;
+mod migrated;
 mod nodes;
 mod partition;
 mod sealed;

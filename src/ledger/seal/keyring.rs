@@ -293,6 +293,20 @@ impl Keyring {
 /// Records in a database: the same bytes, found by order and number.
 #[cfg(feature = "postgres")]
 impl Keyring {
+    /// An order's key, or the mark that it left, as the record with another number. None: it is lost.
+    ///
+    /// # Errors
+    /// IO.
+    pub(crate) fn moved(&self, slot: u64, order: OrderId, to: u64) -> Result<Option<Patch>, JournalError> {
+        let bytes = match self.get(slot, order)? {
+            Held::Live(key) => record::live(to, order, &key),
+            Held::Destroyed => record::destroyed(to, order),
+            Held::GivenUp => record::given_up(to, order),
+            Held::Lost => return Ok(None),
+        };
+        Ok(Some(Patch { slot: to, bytes }))
+    }
+
     /// The keys that were read with what they seal. A new key is numbered after all of these.
     pub(crate) fn of_rows(
         addresses: &Addresses,

@@ -80,3 +80,15 @@ create table if not exists auditshield_nodes (
     started_at timestamptz not null default now(),
     seen_at timestamptz not null default now()
 );
+
+-- A ledger that was moved here, or is being moved: no node serves it before that is finished. What stays is the evidence,
+-- the head of the chain that its lines came from.
+create table if not exists auditshield_migration (
+    id int8 not null primary key,
+    source text not null,
+    head text not null,
+    lines int8 not null,
+    chains text,
+    begun_at timestamptz not null default now(),
+    finished_at timestamptz
+);
