@@ -12,6 +12,7 @@ mod gate;
 mod judge;
 mod lost;
 mod migrate;
+mod migrate_refused;
 mod migrated;
 mod nodes;
 mod partition;

@@ -12,6 +12,10 @@ use auditshield::ledger::{Counts, Ledger, OpenError, PAGE_ORDERS_MAX, Query, Sal
 
 use super::Database;
 use crate::ledger::{NOON, at, checked, commit, created, fill, id, initiated, paid, unlocked};
+use crate::process_support::{EMAIL, NAME, World};
+
+/// In an address, and in nothing that the program says.
+pub(crate) const PASSWORD: &str = "Tr0ub4dor";
 
 /// Later than everything.
 const EVER: i64 = 1_000_000_000;
@@ -186,4 +190,23 @@ pub(crate) async fn tangle(ledger: &Ledger) {
     let by = auditshield::domain::event::Decision { by: "Awa".into(), note: "rang about it".into() };
     commit(ledger, 20, &[Event::Note { by, resend: None, buyer: None }]).await;
     assert_eq!(ledger.receipt(id(21)).unwrap().unwrap().to_string(), "2023-000005");
+}
+
+/// Its address with a password.
+pub(crate) fn url(database: &Database) -> String {
+    database.url().replacen('@', &format!(":{PASSWORD}@"), 1)
+}
+
+/// Nothing personal, and no password.
+pub(crate) fn discreet(said: &str) {
+    for word in [PASSWORD, EMAIL, "example.ci", NAME, "rang about it"] {
+        assert!(!said.contains(word), "{word} in {said}");
+    }
+}
+
+/// Runs the command: its exit code, and what it said.
+pub(crate) async fn run(world: &World, from: &str, to: &str) -> (i32, String) {
+    let (code, said) = world.run(&["ledger", "migrate", "--json", "--from", from, "--to", to]).await;
+    discreet(&said);
+    (code, said)
 }
