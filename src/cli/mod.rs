@@ -107,6 +107,7 @@ pub(super) enum Failure {
     /// Anything that went wrong.
     Failed = 1,
     /// Arguments that do not go together.
+    #[cfg(feature = "postgres")]
     Usage = 2,
     /// What was given cannot be read (EX_DATAERR).
     Data = 65,
@@ -120,6 +121,7 @@ impl From<Failure> for ExitCode {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Failed => Self::from(1),
+            #[cfg(feature = "postgres")]
             Failure::Usage => Self::from(2),
             Failure::Data => Self::from(65),
             Failure::Unavailable => Self::from(69),
