@@ -146,14 +146,16 @@ fn a_secret_is_never_printed() {
 
 /// Also where the usage is what is wrong: a number of nodes that nobody could run.
 #[test]
-fn a_build_without_postgresql_says_so_when_it_is_asked_for_nodes() {
+fn a_build_without_postgresql_says_so_when_it_is_asked_for_it() {
     for line in ["demo --nodes 0", "demo --nodes 10", "demo --nodes three"] {
         expect(&[], line, 2);
     }
     if cfg!(feature = "postgres") {
         return;
     }
-    let (out, err) = expect(&[], "demo --nodes 3 --once", 69);
-    assert!(out.is_empty() && err.starts_with("ce programme est compilé sans PostgreSQL"), "{err}");
-    assert!(err.contains("this program was built without PostgreSQL"), "{err}");
+    for line in ["demo --nodes 3 --once", "ledger migrate --from sled:a --to postgres://b/c"] {
+        let (out, err) = expect(&[], line, 69);
+        assert!(out.is_empty() && err.starts_with("ce programme est compilé sans PostgreSQL"), "{err}");
+        assert!(err.contains("this program was built without PostgreSQL"), "{err}");
+    }
 }

@@ -80,7 +80,12 @@ impl Error {
         matches!(
             self,
             Self::Stray(_)
-                | Self::Ledger(OpenError::Address | OpenError::Durability(_) | OpenError::Schema { .. })
+                | Self::Ledger(
+                    OpenError::Address
+                        | OpenError::Durability(_)
+                        | OpenError::Migrating(_)
+                        | OpenError::Schema { .. }
+                )
         )
     }
     /// Whether something outside is in the way: a port, the store's lock.

@@ -59,6 +59,9 @@ Exemples / Examples:
   auditshield ledger export --output history.jsonl"
     )]
     Export(ExportArgs),
+    /// Déplace le registre d'un dossier vers PostgreSQL, ou l'inverse · Moves the ledger from a folder to PostgreSQL, or back
+    #[command(after_help = super::migrate::HELP)]
+    Migrate(super::migrate::MigrateArgs),
 }
 
 #[derive(clap::Args)]
@@ -147,6 +150,7 @@ pub(super) fn run(command: LedgerCommand) -> Result<(), Failure> {
         LedgerCommand::Backup(args) => backup(args),
         LedgerCommand::Restore(args) => restore(&args),
         LedgerCommand::Export(args) => export(args),
+        LedgerCommand::Migrate(args) => super::migrate::run(args),
     }
 }
 

@@ -8,6 +8,7 @@ mod doctor;
 mod install;
 mod ledger;
 mod manual;
+mod migrate;
 mod orders;
 mod output;
 mod papers;
@@ -105,6 +106,9 @@ impl Source {
 pub(super) enum Failure {
     /// Anything that went wrong.
     Failed = 1,
+    /// Arguments that do not go together.
+    #[cfg(feature = "postgres")]
+    Usage = 2,
     /// What was given cannot be read (EX_DATAERR).
     Data = 65,
     /// Something needed is not to be had: a port, the store, the daemon (EX_UNAVAILABLE).
@@ -117,6 +121,8 @@ impl From<Failure> for ExitCode {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Failed => Self::from(1),
+            #[cfg(feature = "postgres")]
+            Failure::Usage => Self::from(2),
             Failure::Data => Self::from(65),
             Failure::Unavailable => Self::from(69),
             Failure::Config => Self::from(78),

@@ -7,6 +7,9 @@ use std::path::Path;
 use indicatif::{ProgressBar, ProgressStyle};
 
 const STYLE: &str = "{bar:40} {bytes}/{total_bytes} · {eta}";
+/// The same where it is not bytes that are counted.
+#[cfg(feature = "postgres")]
+const STAGES: &str = "{msg} {bar:40} {percent} % · {eta}";
 
 /// The bar; none where nobody looks.
 pub(super) struct Progress(Option<ProgressBar>);
@@ -24,6 +27,32 @@ impl Progress {
             bar.set_style(style);
         }
         Progress(Some(bar))
+    }
+
+    /// A bar over one stage after the other.
+    #[cfg(feature = "postgres")]
+    pub(super) fn stages() -> Self {
+        if !std::io::stderr().is_terminal() {
+            return Progress(None);
+        }
+        let bar = ProgressBar::new(0);
+        if let Ok(style) = ProgressStyle::with_template(STAGES) {
+            bar.set_style(style);
+        }
+        Progress(Some(bar))
+    }
+
+    /// So much of a stage is done.
+    #[cfg(feature = "postgres")]
+    pub(super) fn stage(&mut self, name: &'static str, done: u64, of: u64) {
+        let Some(bar) = &self.0 else { return };
+        if bar.message() != name {
+            // How long it takes says nothing of the next one.
+            bar.reset();
+            bar.set_message(name);
+        }
+        bar.set_length(of);
+        bar.set_position(done.min(of));
     }
 
     /// So many bytes are done.

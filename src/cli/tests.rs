@@ -49,6 +49,9 @@ fn usage() {
     check("auditshield orders proof", false);
     check("auditshield orders proof 01KA3M5W6K8Y2Q4Z7X9B1C3D5E --public-key", false);
     check("auditshield ledger verify --json", true);
+    check("auditshield ledger migrate --from sled:a --to postgres://b/c --json", true);
+    check("auditshield ledger migrate --to sled:a", true);
+    check("auditshield ledger migrate", false);
     check("auditshield config check --json", true);
     check("auditshield doctor --go-live --json --test-mail awa@example.ci", true);
     check("auditshield doctor --test-mail nobody", false);

@@ -37,6 +37,7 @@ pub use mail::{Mail, Route, SmtpServer, Tls};
 pub use problem::{Problem, Problems};
 pub use rules::is_local;
 pub use secret::Secret;
+pub use sections::read_store;
 pub use sources::{DEFAULTS, FILE_DEFAULT, Given, keys, name_of};
 
 /// Everything the daemon is told, checked. It has no `Debug`: it holds secrets.

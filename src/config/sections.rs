@@ -212,11 +212,18 @@ fn real_site(reader: &Reader<'_>, site_id: Option<&str>) {
 
 /// `[store]`
 pub(super) fn store(reader: &Reader<'_>) -> Option<Store> {
-    reader.parsed("store.url", |text| match text.split_once(':') {
+    reader.parsed("store.url", read_store)
+}
+
+/// A ledger's address, `sled:<folder>` or `postgres://…`.
+///
+/// # Errors
+/// What is wrong with it, in French and in English. It may hold a password: it is not repeated.
+pub fn read_store(text: &str) -> Result<Store, (String, String)> {
+    match text.split_once(':') {
         Some(("sled", folder)) if !folder.trim_start_matches("//").is_empty() => {
             Ok(Store::Sled(PathBuf::from(folder.strip_prefix("//").unwrap_or(folder))))
         }
-        // The text may hold a password: it is not repeated.
         Some(("postgres" | "postgresql", _)) if cfg!(feature = "postgres") => {
             Ok(Store::Postgres(Secret::new(text)))
         }
@@ -232,7 +239,7 @@ pub(super) fn store(reader: &Reader<'_>) -> Option<Store> {
             "ce n'est pas un registre — écrivez sled:<dossier> ou postgres://…".to_owned(),
             "not a store — write sled:<folder> or postgres://…".to_owned(),
         )),
-    })
+    }
 }
 
 fn catalog_file(reader: &Reader<'_>) -> Option<CatalogFile> {

@@ -10,7 +10,7 @@ use super::index::Index;
 use super::index::compare::compare;
 use super::index::guard::{Folder, Sled};
 use super::index::receipts::Series;
-use super::journal::{Applied, JournalError, Medium, Position, walk};
+use super::journal::{self, Applied, JournalError, Medium, Position, walk};
 use super::open::{discard, folder_error, lock, open_index, whole};
 use super::record::{Kept, Keys, Located, Read, ReadError, decode_body};
 use super::seal::{Chance, Held, Keyring, Lost};
@@ -76,7 +76,7 @@ pub(super) struct Order {
     pub(super) receipt: Option<ReceiptNumber>,
     broken: bool,
     /// The keys that its lines were sealed with, and whether a line says that they are destroyed.
-    keys: Vec<(u64, bool)>,
+    pub(super) keys: Vec<(u64, bool)>,
     /// One of its keys was lost, and a person has accepted that.
     given_up: bool,
 }
@@ -103,18 +103,47 @@ pub fn verify(store: &Path, progress: &mut dyn FnMut(u64)) -> Result<Report, Ope
     // Held until the end, so that the index stays as it is while it is compared.
     let closed = lock_existing(store)?;
     let medium = Medium::Disk(store.join("journal"));
-    let ring = Arc::new(Keyring::read(&medium, Chance::System)?);
+    let mut told = examine(&medium, progress, &mut |_, _| Ok(()))?;
+    if closed.is_some() {
+        told.compare_index(store);
+    }
+    Ok(told.report)
+}
+
+/// What a journal's lines tell, and what is wrong with them.
+pub(super) struct Told {
+    pub(super) report: Report,
+    pub(super) ring: Arc<Keyring>,
+    pub(super) orders: HashMap<OrderId, Order>,
+    series: Series,
+    last: Option<Applied>,
+    /// It is not damaged: nothing is known to be missing.
+    whole: bool,
+}
+
+/// Looks at a line that is being read, and at what it says. What it refuses becomes a finding.
+type Also<'a> = dyn FnMut(&journal::Line<'_>, &Read) -> Result<(), String> + 'a;
+
+/// Walks a journal; see [`verify`].
+pub(super) fn examine(
+    medium: &Medium,
+    progress: &mut dyn FnMut(u64),
+    also: &mut Also<'_>,
+) -> Result<Told, OpenError> {
+    let ring = Arc::new(Keyring::read(medium, Chance::System)?);
     let mut report = Report::default();
     let mut orders: HashMap<OrderId, Order> = HashMap::new();
     let (mut bytes, mut last, mut series, mut lost) = (0, None, Series::default(), Vec::new());
-    let walked = walk(&medium, &mut |line, position| {
+    let walked = walk(medium, &mut |line, position| {
         bytes += u64::from(position.len) + 1;
         if line.seq % PROGRESS_LINES == 0 {
             progress(bytes);
         }
         last = Some((line.seq, position, line.hash));
-        let outcome = read(&ring, line.seq, line.body, &mut lost)
-            .and_then(|read| fold((&mut orders, &mut series), read, position));
+        let outcome = read(&ring, line.seq, line.body, &mut lost).and_then(|read| {
+            also(line, &read)?;
+            fold((&mut orders, &mut series), read, position)
+        });
         if let Err(reason) = outcome {
             report.find(format!("ligne {0}: {reason} / line {0}: {reason}", line.seq));
         }
@@ -141,16 +170,23 @@ pub fn verify(store: &Path, progress: &mut dyn FnMut(u64)) -> Result<Report, Ope
             report.find(format!("{id}: {violation}"));
         }
     }
-    // What a damaged journal gives says nothing about the index.
-    if whole && closed.is_some() {
-        let last = last.map(|(seq, position, hash)| Applied {
-            seq,
-            position,
-            hash: String::from_utf8_lossy(&hash).into_owned(),
-        });
-        index(store, &ring, (&orders, &series), last.as_ref(), &mut report);
+    let last = last.map(|(seq, position, hash)| Applied {
+        seq,
+        position,
+        hash: String::from_utf8_lossy(&hash).into_owned(),
+    });
+    Ok(Told { report, ring, orders, series, last, whole })
+}
+
+impl Told {
+    /// Compares the index with what the lines tell. Nobody has the store open. What a damaged journal gives says nothing
+    /// about the index.
+    pub(super) fn compare_index(&mut self, store: &Path) {
+        let Told { report, ring, orders, series, last, whole } = self;
+        if *whole {
+            index(store, ring, (orders, series), last.as_ref(), report);
+        }
     }
-    Ok(report)
 }
 
 /// Compares the index of a store that nobody has open with the journal's orders.

@@ -14,6 +14,8 @@ mod export;
 mod health;
 mod index;
 pub mod journal;
+#[cfg(feature = "postgres")]
+pub mod migrate;
 mod open;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -99,6 +101,12 @@ pub enum OpenError {
          restoration into {0} was interrupted. Run it again: `auditshield ledger restore <backup> {0}`."
     )]
     Restoring(PathBuf),
+    /// A migration to it never came to its end.
+    #[error(
+        "Une migration vers {0} n'est pas terminée. Relancez le même « auditshield ledger migrate »: il reprend où il en \
+         était. / A migration to {0} is not finished. Run the same `auditshield ledger migrate` again: it goes on."
+    )]
+    Migrating(String),
     /// The journal is damaged, or does not fit the index.
     #[error(transparent)]
     Journal(#[from] JournalError),

@@ -32,6 +32,8 @@ use crate::domain::values::OrderId;
 
 /// So many of the newest orders are tried for one that has a key. Where all of them are erased nothing is said of the file.
 const NEWEST_ORDERS_MAX: usize = 64;
+/// The journal's name until `ledger migrate` has written all of it. Also a build that cannot migrate does not serve it.
+pub(super) const MIGRATING: &str = "journal.migrating";
 /// Lines replayed into sled per batch. Several lines of one order become one write.
 const REPLAY_LINES_MAX: usize = 8 * 1024;
 
@@ -131,9 +133,15 @@ pub(super) fn lock(store: &Path) -> Result<File, OpenError> {
     }
 }
 
-/// Refuses a store that a restoration has not finished: it would look like a first start.
+/// Refuses a store that a restoration or a migration has not finished: it would look like a first start.
 pub(super) fn whole(store: &Path) -> Result<(), OpenError> {
-    if was_interrupted(store) { Err(OpenError::Restoring(store.to_owned())) } else { Ok(()) }
+    if was_interrupted(store) {
+        Err(OpenError::Restoring(store.to_owned()))
+    } else if store.join(MIGRATING).exists() {
+        Err(OpenError::Migrating(store.display().to_string()))
+    } else {
+        Ok(())
+    }
 }
 
 pub(super) fn folder_error(path: &Path) -> impl FnOnce(std::io::Error) -> OpenError {

@@ -181,6 +181,6 @@ impl Ledger {
         by!(self, _store => {
             let _ = progress;
             Ok(None)
-        }, rows => rows.verify(progress).map(Some))
+        }, rows => rows.verify(&mut |report| progress(report.bytes)).map(Some))
     }
 }

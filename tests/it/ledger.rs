@@ -191,7 +191,7 @@ fn segment(folder: &Path) -> std::path::PathBuf {
     folder.join("journal/00000000000000000001.jsonl")
 }
 
-fn python(folder: &Path) -> bool {
+pub(crate) fn python(folder: &Path) -> bool {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/verify_journal.py");
     let run = Command::new("python3").arg(script).arg(folder.join("journal")).output();
     run.unwrap().status.success()

@@ -10,11 +10,13 @@ mod commit;
 mod lease;
 mod list;
 mod migrate;
+mod moved;
 mod pool;
 mod promises;
 mod pulse;
 mod read;
 mod row;
+mod transfer;
 mod trouble;
 #[cfg(feature = "failpoints")]
 mod unfenced;
@@ -30,8 +32,10 @@ use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
 use super::seal::Addresses;
 use super::{CommitError, Counts, Health, LedgerError, OpenError};
 pub(super) use lease::Held;
+pub(super) use moved::{Moved, Taken};
 use pool::Pool;
 pub(super) use row::Row;
+pub(super) use transfer::{Mark, Stand, Stood};
 
 /// Threads for the connections: they wait, nearly always.
 const THREADS: usize = 2;
@@ -64,6 +68,22 @@ struct Inner {
 impl Postgres {
     /// Connects, brings the tables up to date, and begins to be heard of.
     pub(super) fn open(url: &str) -> Result<Postgres, OpenError> {
+        let store = Postgres::attach(url)?;
+        let inner = Arc::clone(&store.inner);
+        let work = async move {
+            if inner.mark().await?.is_some_and(|mark| !mark.finished) {
+                return Err(OpenError::Migrating("PostgreSQL".to_owned()));
+            }
+            Ok(inner.beat().await?)
+        };
+        wait(&store.handle, work).unwrap_or_else(|| Err(OpenError::Database("panicked".to_owned())))?;
+        store.handle.spawn(pulse::beats(Arc::downgrade(&store.inner)));
+        tracing::info!(node = %store.inner.node, "the ledger is open");
+        Ok(store)
+    }
+
+    /// Connects and brings the tables up to date, without being heard of: for whoever moves the whole ledger.
+    pub(super) fn attach(url: &str) -> Result<Postgres, OpenError> {
         let thread = |error: std::io::Error| OpenError::Database(error.to_string());
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(THREADS).thread_name("postgres").enable_all();
@@ -77,22 +97,16 @@ impl Postgres {
             let addresses = migrate::addresses(&pool).await?;
             let (pulse, promises) = (pulse::Pulse::default(), promises::Promises::default());
             let counts = Mutex::default();
-            let inner = Arc::new(Inner { pool, node, addresses, pulse, promises, counts });
-            let first = inner.beat().await;
-            first.map_err(|trouble| OpenError::Database(trouble.to_string()))?;
-            Ok::<_, OpenError>(inner)
+            Ok::<_, OpenError>(Arc::new(Inner { pool, node, addresses, pulse, promises, counts }))
         };
         let opened = wait(&handle, work).unwrap_or_else(|| Err(OpenError::Database("panicked".to_owned())));
-        let inner = match opened {
-            Ok(inner) => inner,
+        match opened {
+            Ok(inner) => Ok(Postgres { inner, handle, runtime: Mutex::new(Some(runtime)) }),
             Err(error) => {
                 runtime.shutdown_background();
-                return Err(error);
+                Err(error)
             }
-        };
-        handle.spawn(pulse::beats(Arc::downgrade(&inner)));
-        tracing::info!(node = %inner.node, "the ledger is open");
-        Ok(Postgres { inner, handle, runtime: Mutex::new(Some(runtime)) })
+        }
     }
 
     /// Does `work` on the store's runtime, for a caller that has one of its own.

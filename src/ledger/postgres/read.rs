@@ -33,7 +33,7 @@ const OLDEST_PENDING: &str = include_str!("sql/oldest_pending.sql");
 /// Lines read at one time.
 const LINES_MAX: usize = 2000;
 /// A line of an order's own chain stands in no segment.
-const NOWHERE: Position = Position { segment: 0, offset: 0, len: 0 };
+pub(super) const NOWHERE: Position = Position { segment: 0, offset: 0, len: 0 };
 
 impl Postgres {
     pub(in crate::ledger) fn stored(&self, id: OrderId) -> Result<Option<Arc<Row>>, LedgerError> {
@@ -82,11 +82,7 @@ impl Postgres {
     pub(in crate::ledger) fn receipt(&self, id: OrderId) -> Result<Option<ReceiptNumber>, LedgerError> {
         self.block(move |inner| async move {
             let rows = inner.pool.rows(RECEIPT, &[&id.bytes().to_vec()]).await?;
-            let Some(row) = rows.first() else { return Ok(None) };
-            let range = |_| Trouble::Damaged("a receipt's number out of range".to_owned());
-            let year = i16::try_from(get::<i64>(row, 0)?).map_err(range)?;
-            let place = u64::try_from(get::<i64>(row, 1)?).map_err(range)?;
-            Ok(Some(ReceiptNumber { year, place }))
+            rows.first().map(|row| receipt(get(row, 0)?, get(row, 1)?)).transpose()
         })
     }
 
@@ -273,6 +269,13 @@ impl Inner {
         let Some(row) = rows.first() else { return Ok(None) };
         Ok(Some((id(row, 0)?, get(row, 1)?, Timestamp::from_millis(get(row, 2)?))))
     }
+}
+
+/// A receipt's number, as it is stored.
+pub(super) fn receipt(year: i64, place: i64) -> Result<ReceiptNumber, Trouble> {
+    let range = |_| Trouble::Damaged("a receipt's number out of range".to_owned());
+    let (year, place) = (i16::try_from(year).map_err(range)?, u64::try_from(place).map_err(range)?);
+    Ok(ReceiptNumber { year, place })
 }
 
 /// What a stored line says.

@@ -94,11 +94,11 @@ impl Stored {
 }
 
 /// One line of an order as it is stored.
-pub(super) struct StoredLine {
-    pub(super) order: OrderId,
-    pub(super) version: u32,
-    pub(super) body: Vec<u8>,
-    pub(super) hash: String,
+pub(in crate::ledger) struct StoredLine {
+    pub(in crate::ledger) order: OrderId,
+    pub(in crate::ledger) version: u32,
+    pub(in crate::ledger) body: Vec<u8>,
+    pub(in crate::ledger) hash: String,
     /// Whether something personal may stand in it.
     pub(super) personal: bool,
 }
@@ -147,6 +147,6 @@ pub(super) fn id(row: &tokio_postgres::Row, at: usize) -> Result<OrderId, Troubl
     Ok(OrderId::from_bytes(bytes))
 }
 
-fn number(version: i64) -> Result<u32, Trouble> {
+pub(super) fn number(version: i64) -> Result<u32, Trouble> {
     u32::try_from(version).map_err(|_| Trouble::Damaged("a version out of range".to_owned()))
 }

@@ -26,7 +26,7 @@ const ORDERS_MAX: usize = 500;
 impl Postgres {
     /// Walks every order: versions without gaps, hashes, the order of events, the invariants, that the snapshot is the
     /// fold and the head the last hash; keys that are lost, or left after an erasure; receipts without gaps.
-    pub(in crate::ledger) fn verify(&self, progress: &mut dyn FnMut(u64)) -> Result<Report, LedgerError> {
+    pub(in crate::ledger) fn verify(&self, progress: &mut dyn FnMut(&Report)) -> Result<Report, LedgerError> {
         let mut report = Report::default();
         let mut last = Vec::new();
         loop {
@@ -38,7 +38,7 @@ impl Postgres {
                 let lines = lines.get(&stored.id).map_or(&[][..], Vec::as_slice);
                 examine(stored, lines, &ring, &mut report);
             }
-            progress(report.bytes);
+            progress(&report);
         }
         for finding in self.block(|inner| async move { inner.sums().await })? {
             report.find(finding);

@@ -5,8 +5,9 @@ use std::sync::atomic::AtomicU64;
 
 use super::{Addresses, Keyring, NoChance, Records};
 use crate::domain::values::OrderId;
+use crate::ledger::journal::{JournalError, Patch};
 use crate::ledger::seal::record::{self, Record};
-use crate::ledger::seal::{Chance, Key};
+use crate::ledger::seal::{Chance, Held, Key};
 
 impl Keyring {
     /// The keys that were read with what they seal. A new key is numbered after all of these.
@@ -25,6 +26,20 @@ impl Keyring {
         let next = AtomicU64::new(last.saturating_add(1));
         let (records, addresses) = (Records::Rows(records), addresses.clone());
         Keyring { records, addresses, next, chance: Chance::System }
+    }
+
+    /// An order's key, or the mark that it left, as the record with another number. None: it is lost.
+    ///
+    /// # Errors
+    /// IO.
+    pub(crate) fn moved(&self, slot: u64, order: OrderId, to: u64) -> Result<Option<Patch>, JournalError> {
+        let bytes = match self.get(slot, order)? {
+            Held::Live(key) => record::live(to, order, &key),
+            Held::Destroyed => record::destroyed(to, order),
+            Held::GivenUp => record::given_up(to, order),
+            Held::Lost => return Ok(None),
+        };
+        Ok(Some(Patch { slot: to, bytes }))
     }
 }
 
@@ -48,7 +63,6 @@ impl Addresses {
 #[allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 mod tests {
     use super::*;
-    use crate::ledger::seal::Held;
 
     fn order(number: u128) -> OrderId {
         OrderId::from_bytes(number.to_be_bytes())

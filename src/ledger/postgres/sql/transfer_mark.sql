@@ -1,0 +1,1 @@
+select source, head, lines, finished_at is not null from auditshield_migration where id = 1

@@ -1,0 +1,1 @@
+select count(*) from auditshield_nodes where seen_at > now() - interval '1 minute'
