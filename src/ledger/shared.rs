@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::cluster::Cluster;
 use super::standing::Kept;
 use super::{CommitError, Ledger, LedgerError, Standing, by, query};
 use crate::domain::event::Event;
@@ -70,6 +71,26 @@ impl Ledger {
     /// How far this machine's clock is behind the one that all nodes go by, in milliseconds.
     pub fn skew_millis(&self) -> i64 {
         by!(self, _store => 0, rows => rows.skew_millis())
+    }
+
+    /// The daemons that share this ledger, and the database below. None where one daemon has it alone.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn cluster(&self) -> Result<Option<Cluster>, LedgerError> {
+        by!(self, _store => Ok(None), rows => rows.cluster().await.map(Some))
+    }
+
+    /// Tells the other nodes where this one listens.
+    pub fn introduce(&self, address: &str) {
+        by!(self, _store => {
+            let _ = address;
+        }, rows => rows.introduce(address));
+    }
+
+    /// How long ago the other nodes last heard of this one; none where there are no others.
+    pub fn pulse_age(&self) -> Option<Duration> {
+        by!(self, _store => None, rows => rows.pulse_age())
     }
 
     /// [`Ledger::standing`] for a caller that must not block.

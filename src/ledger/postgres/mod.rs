@@ -10,6 +10,7 @@ mod commit;
 mod lease;
 mod list;
 mod migrate;
+mod nodes;
 mod pool;
 mod promises;
 mod pulse;
@@ -91,6 +92,7 @@ impl Postgres {
             }
         };
         handle.spawn(pulse::beats(Arc::downgrade(&inner)));
+        handle.spawn(nodes::watches(Arc::downgrade(&inner)));
         tracing::info!(node = %inner.node, "the ledger is open");
         Ok(Postgres { inner, handle, runtime: Mutex::new(Some(runtime)) })
     }
@@ -163,6 +165,7 @@ impl Postgres {
     }
 
     pub(super) async fn close(&self) {
+        self.leave().await;
         let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(runtime) = runtime else { return };
         self.inner.pool.close();
