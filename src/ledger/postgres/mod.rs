@@ -92,6 +92,7 @@ impl Postgres {
             }
         };
         handle.spawn(pulse::beats(Arc::downgrade(&inner)));
+        nodes::count_from_zero();
         handle.spawn(nodes::watches(Arc::downgrade(&inner)));
         tracing::info!(node = %inner.node, "the ledger is open");
         Ok(Postgres { inner, handle, runtime: Mutex::new(Some(runtime)) })

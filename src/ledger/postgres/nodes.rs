@@ -186,6 +186,15 @@ pub(super) async fn database(pool: &super::pool::Pool) -> Database {
     }
 }
 
+/// Counters that alerts compare with their own past begin at 0: one that first appears at 1 has no past.
+pub(super) fn count_from_zero() {
+    metrics::counter!("auditshield_commit_conflicts_total").increment(0);
+    metrics::counter!("auditshield_commits_fenced_total").increment(0);
+    metrics::counter!("auditshield_commits_exhausted_total").increment(0);
+    metrics::counter!("auditshield_leases_taken_over_total").increment(0);
+    metrics::counter!("auditshield_acknowledged_lost_total").increment(0);
+}
+
 /// Looks until the store is gone. While the database is away the metrics stay as they were: the pulse's age tells how old
 /// they are.
 pub(super) async fn watches(inner: Weak<Inner>) {
