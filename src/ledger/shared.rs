@@ -63,6 +63,15 @@ impl Ledger {
         super::postgres::Postgres::open(url).map(|store| Ledger::Postgres(std::sync::Arc::new(store)))
     }
 
+    /// What the database at `url` says of itself. Makes no tables and leaves nothing behind.
+    ///
+    /// # Errors
+    /// The address, or the database.
+    #[cfg(feature = "postgres")]
+    pub async fn survey(url: &str) -> Result<super::cluster::Database, super::OpenError> {
+        super::postgres::Postgres::survey(url).await
+    }
+
     /// Whether other daemons may commit to it: then what was read may have moved on.
     pub fn is_shared(&self) -> bool {
         by!(self, _store => false, _rows => true)

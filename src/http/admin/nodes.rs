@@ -84,12 +84,12 @@ pub(super) fn alarms(desk: &Desk, cluster: &Cluster) -> Vec<(String, &'static st
     let silent = cluster.count(|state| state == State::Silent);
     if silent > 0 {
         let (fr, en) = (
-            format!("Machines qui ne donnent plus signe de vie : {silent}"),
-            format!("Machines that are not heard any more: {silent}"),
+            format!("Nœuds qui ne donnent plus signe de vie : {silent}"),
+            format!("Nodes that are not heard any more: {silent}"),
         );
         alarms.push((desk.say(&fr, &en).to_owned(), desk.say(
-            "Les autres font son travail. Regardez si elle tourne et si elle atteint la base de données ; une machine retirée est oubliée au bout d’un jour.",
-            "The others do its work. See whether it runs and reaches the database; a machine that was removed is forgotten after a day.",
+            "Les autres font leur travail. Regardez si la machine tourne et si elle atteint la base de données ; un nœud retiré est oublié au bout d’un jour.",
+            "The others do their work. See whether the machine runs and reaches the database; a node that was removed is forgotten after a day.",
         )));
     }
     if let Some((fr, en, remedy_fr, remedy_en)) = risk(&cluster.database) {
@@ -239,11 +239,11 @@ fn card(desk: &Desk, node: &Node, now: Timestamp) -> Card {
         ),
         (
             desk.say("Avance de la base sur son horloge", "Database’s clock ahead by"),
-            node.skew_millis.map_or_else(unsaid, |skew| format!("{skew} ms")),
+            node.skew_millis.map_or_else(unsaid, |skew| format!("{skew}\u{a0}ms")),
         ),
         (
             desk.say("Réponse de la base", "Database’s answer"),
-            node.trip.map_or_else(unsaid, |trip| format!("{:.1} ms", trip.as_secs_f64() * 1000.0)),
+            node.trip.map_or_else(unsaid, |trip| millis(desk, trip)),
         ),
         (desk.say("En retard", "Overdue"), late(desk, &node.late, now)),
         (desk.say("Baux", "Leases"), leases(desk, &node.leases, now)),
@@ -275,8 +275,10 @@ fn leases(desk: &Desk, leases: &Leases, now: Timestamp) -> String {
     let (first, last) = (ending(desk, first, now), ending(desk, last, now));
     let (held, lapsed) = (leases.held, leases.lapsed);
     let (fr, en) = (
-        format!("{held} en cours, {lapsed} échus et pas repris ; le plus ancien {first}, le dernier {last}"),
-        format!("{held} running, {lapsed} over and not taken; the oldest {first}, the last {last}"),
+        format!(
+            "en cours : {held} ; échus et pas repris : {lapsed} ; le plus ancien {first}, le dernier {last}"
+        ),
+        format!("running: {held}; over and not taken over: {lapsed}; the oldest {first}, the last {last}"),
     );
     desk.say(&fr, &en).to_owned()
 }
@@ -300,6 +302,12 @@ fn ago(desk: &Desk, time: Duration) -> String {
     let unit = units.into_iter().find(|(length, _)| seconds >= 2 * length);
     let (length, name) = unit.unwrap_or((1, "s"));
     format!("{}\u{a0}{name}", seconds / length)
+}
+
+/// `0,4 ms`, `0.4 ms`.
+fn millis(desk: &Desk, time: Duration) -> String {
+    let text = format!("{:.1}\u{a0}ms", time.as_secs_f64() * 1000.0);
+    desk.say(&text.replace('.', ","), &text).to_owned()
 }
 
 /// What another machine wrote may be of any length.

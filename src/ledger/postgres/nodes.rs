@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::sync::Weak;
 use std::time::Duration;
 
+use super::pool::{Pool, Value};
 use super::row::{get, id};
 use super::trouble::Trouble;
 use super::{Inner, Postgres};
 use crate::domain::values::Timestamp;
-use crate::ledger::LedgerError;
 use crate::ledger::cluster::{
     Answers, Cluster, Database, Late, Leased, Leases, Node, Replication, Role, Standby, State,
 };
+use crate::ledger::{LedgerError, OpenError};
 
 const NODES: &str = include_str!("sql/nodes.sql");
 const LATE: &str = include_str!("sql/late.sql");
@@ -48,6 +49,16 @@ impl Postgres {
     pub(in crate::ledger) async fn cluster(&self) -> Result<Cluster, LedgerError> {
         let asked = self.run(|inner| async move { inner.cluster().await });
         Ok(asked.await.ok_or(LedgerError::Closed)??)
+    }
+
+    /// See [`crate::ledger::Ledger::survey`].
+    pub(in crate::ledger) async fn survey(url: &str) -> Result<Database, OpenError> {
+        let pool = Pool::new(url)?;
+        // The one question that every engine answers: whether there is a database at all.
+        pool.rows(VERSION, &[]).await?;
+        let found = database(&pool).await;
+        pool.close();
+        Ok(found)
     }
 
     /// See [`crate::ledger::Ledger::introduce`].
@@ -124,7 +135,7 @@ impl Inner {
     }
 
     async fn leases(&self) -> Result<HashMap<String, Leases>, Trouble> {
-        let limits = [&AHEAD_MILLIS as super::pool::Value<'_>, &DUE_ORDERS_MAX, &LEASES_NAMED_MAX];
+        let limits = [&AHEAD_MILLIS as Value<'_>, &DUE_ORDERS_MAX, &LEASES_NAMED_MAX];
         let mut found: HashMap<String, Leases> = HashMap::new();
         for row in &self.pool.rows(LEASES, &limits).await? {
             let leases = found.entry(get(row, 0)?).or_default();
@@ -158,7 +169,7 @@ impl Inner {
 }
 
 /// The database's own answers. A question that it does not understand, or this role may not ask, is left open.
-pub(super) async fn database(pool: &super::pool::Pool) -> Database {
+async fn database(pool: &Pool) -> Database {
     let version = pool.rows(VERSION, &[]).await.ok().and_then(|rows| text(rows.first()?, 0));
     let recovers = pool.rows(ROLE, &[]).await.ok().and_then(|rows| get::<bool>(rows.first()?, 0).ok());
     let settings = pool.rows(SETTINGS, &[]).await.unwrap_or_default();

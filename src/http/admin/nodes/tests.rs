@@ -143,7 +143,7 @@ fn each_alarm_has_its_cause_and_quiet_has_none() {
     for replication in quiet {
         check(&with(State::Alive, 1000, replication), &[]);
     }
-    check(&with(State::Silent, 5000, Replication::Alone), &["Machines that are not heard any more: 1"]);
+    check(&with(State::Silent, 5000, Replication::Alone), &["Nodes that are not heard any more: 1"]);
     check(&with(State::Alive, -1001, Replication::Alone), &["Clocks that are off from the database’s: 1"]);
     check(&with(State::Replaced, 5000, Replication::Alone), &[]);
     check(
