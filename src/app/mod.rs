@@ -135,6 +135,7 @@ impl Daemon {
         let clock = agreed(&ledger, clock);
         let Listeners { public: Bound { listener: shop, place: public, own }, admin: office } = listeners;
         let (admin, own) = (office.place, [own, office.own]);
+        ledger.introduce(&public.to_string());
         let links = wiring::links(&config);
         let live = wiring::Live::new(&config, &links)?;
         let parts = wiring::parts(&config, ledger.clone(), clock.clone(), &live)?;

@@ -316,6 +316,9 @@ pub(super) fn scrape(ledger: Ledger, limiters: Limiters, render: Metrics) -> Met
         // Both as they are now: an index that stopped being written pushes nothing.
         let lag = health.last_seq.saturating_sub(health.applied_seq);
         metrics::gauge!("auditshield_index_lag").set(lag as f64);
+        if let Some(age) = ledger.pulse_age() {
+            metrics::gauge!("auditshield_pulse_age_seconds").set(age.as_secs_f64());
+        }
         if let Ok(free) = ledger.free_bytes() {
             metrics::gauge!("auditshield_store_free_bytes").set(free as f64);
         }

@@ -2,6 +2,7 @@
 //!
 //! Membership test: it looks at the installation from outside the daemon and changes nothing.
 
+mod database;
 mod machine;
 mod mail;
 mod provider;
@@ -91,6 +92,7 @@ pub async fn examine(patient: &Patient) -> Vec<Finding> {
     let metrics = reach::metrics(patient).await;
     let mut findings = settings::examine(patient);
     findings.extend(machine::examine(patient, metrics.as_deref()));
+    findings.extend(database::examine(patient).await);
     findings.extend(reach::examine(patient, metrics.as_deref()).await);
     findings.extend(provider::examine(patient).await);
     findings.extend(mail::examine(patient).await);

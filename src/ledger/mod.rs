@@ -8,6 +8,7 @@
 
 mod backup;
 pub mod check;
+pub mod cluster;
 mod embedded;
 mod erasure;
 mod export;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::cluster::Cluster;
 use super::standing::Kept;
 use super::{CommitError, Ledger, LedgerError, Standing, by, query};
 use crate::domain::event::Event;
@@ -62,6 +63,15 @@ impl Ledger {
         super::postgres::Postgres::open(url).map(|store| Ledger::Postgres(std::sync::Arc::new(store)))
     }
 
+    /// What the database at `url` says of itself. Makes no tables and leaves nothing behind.
+    ///
+    /// # Errors
+    /// The address, or the database.
+    #[cfg(feature = "postgres")]
+    pub async fn survey(url: &str) -> Result<super::cluster::Database, super::OpenError> {
+        super::postgres::Postgres::survey(url).await
+    }
+
     /// Whether other daemons may commit to it: then what was read may have moved on.
     pub fn is_shared(&self) -> bool {
         by!(self, _store => false, _rows => true)
@@ -70,6 +80,26 @@ impl Ledger {
     /// How far this machine's clock is behind the one that all nodes go by, in milliseconds.
     pub fn skew_millis(&self) -> i64 {
         by!(self, _store => 0, rows => rows.skew_millis())
+    }
+
+    /// The daemons that share this ledger, and the database below. None where one daemon has it alone.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn cluster(&self) -> Result<Option<Cluster>, LedgerError> {
+        by!(self, _store => Ok(None), rows => rows.cluster().await.map(Some))
+    }
+
+    /// Tells the other nodes where this one listens.
+    pub fn introduce(&self, address: &str) {
+        by!(self, _store => {
+            let _ = address;
+        }, rows => rows.introduce(address));
+    }
+
+    /// How long ago the other nodes last heard of this one; none where there are no others.
+    pub fn pulse_age(&self) -> Option<Duration> {
+        by!(self, _store => None, rows => rows.pulse_age())
     }
 
     /// [`Ledger::standing`] for a caller that must not block.

@@ -34,10 +34,16 @@ impl State {
         input: &Input,
         lease: Option<&Lease>,
     ) -> Result<Result<bool, AskError>, CommitError> {
-        for _ in 0..ROUNDS_MAX {
+        let is_shared = self.shared.parts.ledger.is_shared();
+        for round in 1..=ROUNDS_MAX {
             let fault = match self.commit(order, input, lease).await {
-                Err(fault) if self.shared.parts.ledger.is_shared() => fault,
-                outcome => return outcome,
+                Err(fault) if is_shared => fault,
+                outcome => {
+                    if is_shared && matches!(outcome, Ok(Ok(_))) {
+                        metrics::histogram!("auditshield_commit_rounds").record(round as f64);
+                    }
+                    return outcome;
+                }
             };
             match fault {
                 CommitError::Conflict => {
@@ -67,6 +73,7 @@ impl State {
                 }
             }
         }
+        metrics::counter!("auditshield_commits_exhausted_total").increment(1);
         Ok(Err(AskError::Busy))
     }
 }

@@ -1,4 +1,4 @@
-//! /api/orders: lists, single orders, and what a person can do to one.
+//! /api/orders: lists, single orders, and what a person can do to one; and the rest of /api/.
 
 use serde_json::json;
 use warp::http::header::HeaderName;
@@ -10,7 +10,7 @@ use super::desk::NOBODY_NAMED;
 use super::filter::{self, Filter};
 use super::list::PAGE_ORDERS;
 use super::view::Order;
-use super::{Badge, Office, privacy, strange_form};
+use super::{Badge, Office, nodes, privacy, strange_form};
 use crate::actors::AskError;
 use crate::domain::event::Decision;
 use crate::domain::input::Input;
@@ -30,6 +30,7 @@ pub(super) async fn route(office: &Office, mut call: Call, badge: Badge) -> Resp
     let segments = std::mem::take(&mut call.segments);
     let path: Vec<&str> = segments.iter().map(String::as_str).collect();
     let outcome = match path.as_slice() {
+        ["api", "nodes"] if call.looks() => nodes::list(&office.deps).await,
         ["api", "orders"] if call.looks() => list(&office.deps, &call).await,
         ["api", "orders", id] if call.looks() => show(&office.deps, id).await,
         ["api", "orders", id, act] if call.method == Method::POST => {
@@ -41,7 +42,7 @@ pub(super) async fn route(office: &Office, mut call: Call, badge: Badge) -> Resp
         ["api", "privacy", "erase"] if call.method == Method::POST => {
             privacy::erase(office, &mut call, &badge).await
         }
-        ["api", "orders"] | ["api", "orders", _] => Err(Problem::method("GET, HEAD")),
+        ["api", "nodes"] | ["api", "orders"] | ["api", "orders", _] => Err(Problem::method("GET, HEAD")),
         ["api", "orders", _, _] | ["api", "privacy", "export" | "erase"] => Err(Problem::method("POST")),
         _ => Err(Problem::not_found()),
     };
@@ -111,15 +112,18 @@ pub(super) async fn read<T: Send + 'static>(
 ) -> Result<T, Problem> {
     match tokio::task::spawn_blocking(work).await {
         Ok(Ok(found)) => Ok(found),
-        Ok(Err(error)) => {
-            tracing::error!(%error, "the ledger could not be read");
-            Err(Problem::unavailable())
-        }
+        Ok(Err(error)) => Err(unread(&error)),
         Err(error) => {
             tracing::error!(%error, "a read of the ledger broke off");
             Err(Problem::unavailable())
         }
     }
+}
+
+/// 503 for what the ledger did not tell.
+pub(super) fn unread(error: &crate::ledger::LedgerError) -> Problem {
+    tracing::error!(%error, "the ledger could not be read");
+    Problem::unavailable()
 }
 
 /// The order id of a path.

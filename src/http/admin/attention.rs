@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::desk::Desk;
-use super::{Office, api};
+use super::{Office, api, nodes};
 use crate::domain::payment::{Mail, Payment, Status};
 use crate::domain::values::Timestamp;
 use crate::http::Deps;
@@ -53,6 +53,8 @@ struct Signs {
     oldest_pending: Option<Duration>,
     breaker_open: bool,
     unheard: bool,
+    /// What is the matter with the nodes and their database, and what to do.
+    cluster: Vec<(String, &'static str)>,
 }
 
 /// Everything that needs somebody now.
@@ -64,6 +66,9 @@ pub(super) async fn tasks(office: &Office, desk: &Desk) -> Result<Vec<Task>, Pro
     signs.breaker_open = gauge(&metrics, "auditshield_breaker_open").is_some_and(|value| value > 0.0);
     signs.unheard = gauge(&metrics, "auditshield_paid_unheard").is_some_and(|value| value >= UNHEARD_MAX);
     signs.room_short = room_short(deps);
+    if let Some(cluster) = nodes::read(deps).await? {
+        signs.cluster = nodes::alarms(desk, &cluster);
+    }
     Ok(said(desk, &signs))
 }
 
@@ -113,6 +118,9 @@ fn is_late(payment: &Payment, now: Timestamp) -> bool {
 
 fn said(desk: &Desk, signs: &Signs) -> Vec<Task> {
     let mut tasks = machine(desk, signs);
+    for (text, hint) in &signs.cluster {
+        tasks.push(Task { grave: false, ..task(text, hint, &[], "/admin/nodes/") });
+    }
     let (reviews, ids) = &signs.review;
     if *reviews > 0 {
         let (fr, en) = (format!("Paiements à décider : {reviews}"), format!("Payments to decide: {reviews}"));
@@ -277,6 +285,10 @@ mod tests {
                 (true, "Le journal ne peut pas écrire : no room", 0, ""),
                 (true, "CinetPay ne répond pas", 0, ""),
             ],
+        );
+        check(
+            Signs { cluster: vec![("Un nœud est muet".into(), "Regardez")], ..Signs::default() },
+            &[(false, "Un nœud est muet", 0, "/admin/nodes/")],
         );
         check(
             Signs { room_short: true, unheard: true, in_doubt: true, ..Signs::default() },

@@ -5,7 +5,7 @@ use warp::http::header::REFERRER_POLICY;
 use warp::reply::Response;
 
 use super::session::Session;
-use super::{Badge, strange_form};
+use super::{Badge, Office, strange_form};
 use crate::domain::calendar::Zone;
 use crate::domain::values::{Lang, Timestamp};
 use crate::domain::words;
@@ -32,6 +32,8 @@ pub(super) struct Desk {
     here: &'static str,
     /// The merchant's clock.
     zone: Zone,
+    /// Whether several daemons share the ledger.
+    shared: bool,
 }
 
 /// A heading and a text: what cannot be done, and why.
@@ -45,16 +47,18 @@ struct Notice<'a> {
 
 impl Desk {
     /// Of who came in with this badge.
-    pub(super) fn of(call: &Call, badge: Badge, zone: Zone) -> Self {
+    pub(super) fn of(office: &Office, call: &Call, badge: Badge) -> Self {
         let session = match badge {
             Badge::Cookie(session) => Some(session),
             Badge::Bearer => None,
         };
-        Self { frame: framed(call), session, inside: true, here: "", zone }
+        let (zone, shared) = (office.deps.settings.zone, office.deps.ledger.is_shared());
+        Self { frame: framed(call), session, inside: true, here: "", zone, shared }
     }
     /// Of who stands at the door.
     pub(super) fn outside(call: &Call) -> Self {
-        Self { frame: framed(call), session: None, inside: false, here: "", zone: Zone::UTC }
+        let (zone, shared) = (Zone::UTC, false);
+        Self { frame: framed(call), session: None, inside: false, here: "", zone, shared }
     }
     /// The same at this place of the menu.
     pub(super) fn at(&self, here: &'static str) -> Self {
@@ -71,6 +75,10 @@ impl Desk {
     /// Whether the menu is shown.
     pub(super) fn inside(&self) -> bool {
         self.inside
+    }
+    /// Whether there may be several nodes to show.
+    pub(super) fn shared(&self) -> bool {
+        self.shared
     }
     /// The text in the page's language.
     pub(super) fn say<'a>(&self, fr: &'a str, en: &'a str) -> &'a str {

@@ -9,6 +9,7 @@ mod filter;
 mod home;
 mod list;
 mod login;
+mod nodes;
 mod order;
 mod papers;
 mod privacy;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::row::get;
+use super::trouble::Trouble;
 use super::{Postgres, Row, sent};
 use crate::domain::values::OrderId;
 use crate::ledger::LedgerError;
@@ -39,7 +40,12 @@ impl Postgres {
         let asked = self.run(|inner| async move {
             let id = order.bytes().to_vec();
             let rows = inner.pool.rows(&sent(TAKE), &[&id, &version, &inner.node, &millis]).await?;
-            rows.first().map(|row| get::<i64>(row, 0)).transpose()
+            let Some(row) = rows.first() else { return Ok::<_, Trouble>(None) };
+            let before: Option<&str> = get(row, 1)?;
+            if before.is_some() {
+                metrics::counter!("auditshield_leases_taken_over_total").increment(1);
+            }
+            Ok(Some(get::<i64>(row, 0)?))
         });
         let epoch = asked.await.ok_or(LedgerError::Closed)??;
         Ok(epoch.map(|epoch| Held { order, epoch, until }))

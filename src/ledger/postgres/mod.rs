@@ -11,6 +11,7 @@ mod lease;
 mod list;
 mod migrate;
 mod moved;
+mod nodes;
 mod pool;
 mod promises;
 mod pulse;
@@ -78,6 +79,8 @@ impl Postgres {
         };
         wait(&store.handle, work).unwrap_or_else(|| Err(OpenError::Database("panicked".to_owned())))?;
         store.handle.spawn(pulse::beats(Arc::downgrade(&store.inner)));
+        nodes::count_from_zero();
+        store.handle.spawn(nodes::watches(Arc::downgrade(&store.inner)));
         tracing::info!(node = %store.inner.node, "the ledger is open");
         Ok(store)
     }
@@ -177,6 +180,7 @@ impl Postgres {
     }
 
     pub(super) async fn close(&self) {
+        self.leave().await;
         let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(runtime) = runtime else { return };
         self.inner.pool.close();

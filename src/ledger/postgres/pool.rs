@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deadpool_postgres::{Hook, Manager, ManagerConfig, Object, RecyclingMethod, Runtime};
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
@@ -127,7 +127,7 @@ impl Pool {
     async fn ask(&self, sql: &str, values: Values<'_>) -> Result<Vec<tokio_postgres::Row>, Trouble> {
         let client = self.connections.get().await?;
         let answer = async { client.query(&client.prepare_cached(sql).await?, values).await };
-        let answer = tokio::time::timeout(Duration::from_secs(ANSWER_SECONDS_MAX), answer).await;
+        let answer = timed(answer).await;
         self.settled(client, answer)
     }
 
@@ -145,7 +145,7 @@ impl Pool {
     async fn change(&self, sql: &str, values: Values<'_>) -> Result<u64, Trouble> {
         let client = self.connections.get().await?;
         let answer = async { client.execute(&client.prepare_cached(sql).await?, values).await };
-        let answer = tokio::time::timeout(Duration::from_secs(ANSWER_SECONDS_MAX), answer).await;
+        let answer = timed(answer).await;
         self.settled(client, answer)
     }
 
@@ -197,6 +197,14 @@ impl Pool {
             }
         }
     }
+}
+
+/// The answer, unless it takes too long; what it took is measured either way.
+async fn timed<T>(answer: impl Future<Output = T>) -> Result<T, tokio::time::error::Elapsed> {
+    let begun = Instant::now();
+    let answer = tokio::time::timeout(Duration::from_secs(ANSWER_SECONDS_MAX), answer).await;
+    metrics::histogram!("auditshield_database_round_trip_seconds").record(begun.elapsed().as_secs_f64());
+    answer
 }
 
 /// Lets the others through.

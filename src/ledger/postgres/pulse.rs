@@ -1,11 +1,12 @@
 //! A daemon's sign of life in the database, and what it tells back: that it can write, and what time it is.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Mutex, PoisonError, Weak};
+use std::sync::{Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::pool::Values;
 use super::row::get;
 use super::trouble::Trouble;
 use super::{Inner, migrate};
@@ -33,6 +34,10 @@ pub(super) struct Pulse {
     /// Why the last one failed, or a commit since.
     trouble: Mutex<Option<String>>,
     skew: AtomicI64,
+    /// The skew as it was measured, however small, and what the last beat took.
+    measured: Mutex<Option<(i64, Duration)>>,
+    /// Where this node listens, once it does.
+    address: OnceLock<String>,
 }
 
 impl Pulse {
@@ -47,6 +52,18 @@ impl Pulse {
         }
     }
 
+    /// From now on every beat says that this node listens there.
+    pub(super) fn introduce(&self, address: String) {
+        if self.address.set(address).is_err() {
+            tracing::debug!("a node listens where it first said");
+        }
+    }
+
+    /// How long ago the last beat was.
+    pub(super) fn age(&self) -> Option<Duration> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).map(|last| last.elapsed())
+    }
+
     pub(super) fn skew_millis(&self) -> i64 {
         self.skew.load(Ordering::Acquire)
     }
@@ -58,7 +75,9 @@ impl Pulse {
         }
     }
 
-    fn beaten(&self, skew: i64) {
+    fn beaten(&self, skew: i64, trip: Duration) {
+        metrics::gauge!("auditshield_clock_skew_seconds").set(skew as f64 / 1000.0);
+        *self.measured.lock().unwrap_or_else(PoisonError::into_inner) = Some((skew, trip));
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.skew.store(if skew.abs() < SKEW_MILLIS_MIN { 0 } else { skew }, Ordering::Release);
@@ -71,11 +90,17 @@ impl Inner {
         let sent = machine_millis();
         let begun = Instant::now();
         let program = env!("CARGO_PKG_VERSION");
-        let rows = self.pool.rows(BEAT, &[&self.node, &program, &migrate::newest()]).await;
+        let measured = *self.pulse.measured.lock().unwrap_or_else(PoisonError::into_inner);
+        let skew = measured.map(|(skew, _)| skew);
+        let trip = measured.and_then(|(_, trip)| i64::try_from(trip.as_micros()).ok());
+        let address = self.pulse.address.get();
+        let values: Values<'_> = &[&self.node, &program, &migrate::newest(), &address, &skew, &trip];
+        let rows = self.pool.rows(BEAT, values).await;
         match rows.and_then(|rows| rows.first().map(|row| get::<i64>(row, 0)).transpose()) {
             Ok(Some(theirs)) => {
-                let half = i64::try_from(begun.elapsed().as_millis() / 2).unwrap_or(0);
-                self.pulse.beaten(theirs - sent - half);
+                let trip = begun.elapsed();
+                let half = i64::try_from(trip.as_millis() / 2).unwrap_or(0);
+                self.pulse.beaten(theirs - sent - half, trip);
                 Ok(())
             }
             Ok(None) => Err(Trouble::Damaged("no row came back".to_owned())),

@@ -22,15 +22,15 @@ const REST: Duration = Duration::from_secs(60);
 const CONFESSION: &str = "the database has lost acknowledged commits";
 
 /// A primary, its standby, and what the standby hears it through.
-struct Pair {
+pub(super) struct Pair {
     primary: Server,
     gate: Gate,
     standby: Server,
-    database: Database,
+    pub(super) database: Database,
 }
 
 impl Pair {
-    async fn new() -> Pair {
+    pub(super) async fn new() -> Pair {
         let primary = server(&[]);
         let gate = Gate::before(&format!("127.0.0.1:{}", primary.port())).await;
         let standby = wait(|| {
@@ -48,8 +48,13 @@ impl Pair {
         self.database.url_at(&both)
     }
 
+    /// The standby alone.
+    pub(super) fn standby_url(&self) -> String {
+        self.database.url_at(&format!("127.0.0.1:{}", self.standby.port()))
+    }
+
     /// From now on a commit is answered once the standby has it.
-    async fn be_synchronous(&self) {
+    pub(super) async fn be_synchronous(&self) {
         self.database.run("alter system set synchronous_standby_names = '*'").await;
         self.database.run("select pg_reload_conf()").await;
         let begun = Instant::now();

@@ -1,5 +1,9 @@
 //! Several nodes on one database: versions, leases, fences.
 
+mod shown;
+mod standbys;
+mod watched;
+
 use std::time::{Duration, Instant};
 
 use auditshield::domain::event::{Decision, Event};

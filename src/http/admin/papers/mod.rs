@@ -50,7 +50,7 @@ pub(super) async fn route(office: &Office, mut call: Call, badge: Badge) -> Resp
     let segments = call.segments.clone();
     let path: Vec<&str> = segments.iter().map(String::as_str).collect();
     let looks = call.looks();
-    let desk = Desk::of(&call, badge, office.deps.settings.zone);
+    let desk = Desk::of(office, &call, badge);
     let desk = match path.as_slice() {
         ["admin", "exports", ..] => desk.at("exports"),
         ["admin", "settlement", ..] => desk.at("settlement"),

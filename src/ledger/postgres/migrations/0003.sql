@@ -10,3 +10,15 @@ create table if not exists auditshield_migration (
     begun_at timestamptz not null default now(),
     finished_at timestamptz
 );
+
+-- What a node says of itself beside its sign of life, for whoever looks at the cluster: where it listens, how far the
+-- database's clock is ahead of its machine's, how long the database took to answer, and that it ended in order. A node of
+-- the tables of before says none of it.
+
+alter table auditshield_nodes add column if not exists address text;
+
+alter table auditshield_nodes add column if not exists skew_ms int8;
+
+alter table auditshield_nodes add column if not exists trip_us int8;
+
+alter table auditshield_nodes add column if not exists left_at timestamptz;

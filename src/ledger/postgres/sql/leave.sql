@@ -1,0 +1,1 @@
+update auditshield_nodes set left_at = now() where node = $1
