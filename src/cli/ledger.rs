@@ -230,7 +230,10 @@ fn verify(args: JsonArgs) -> Result<(), Failure> {
 #[cfg(feature = "postgres")]
 fn verify_database(url: &Secret) -> Result<ledger::Report, Failure> {
     let ledger = ledger::Ledger::connect(url.expose()).map_err(|fault| refused(&fault))?;
-    let report = ledger.verify_shared(&mut |_| ()).map_err(|fault| {
+    let report = ledger.verify_shared(&mut |_| ());
+    // Nobody need wait for a node that does not end.
+    super::runtime(super::THREADS_MAX)?.block_on(ledger.close());
+    let report = report.map_err(|fault| {
         output::complain(&fault);
         Failure::Unavailable
     })?;

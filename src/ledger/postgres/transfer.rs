@@ -90,7 +90,7 @@ impl Postgres {
         })
     }
 
-    /// Nodes that were heard of within the last minute.
+    /// Nodes that were heard of within the last minute, and have not said that they end.
     pub(in crate::ledger) fn nodes(&self) -> Result<i64, LedgerError> {
         self.block(|inner| async move { inner.first_number(NODES).await })
     }

@@ -7,7 +7,7 @@ use auditshield::ledger::migrate::{MigrateError, Place};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use super::migrated::{Told, at_url, discreet, folder, golden, moved, rest, run, tangle, url};
+use super::migrated::{Told, at_url, discreet, folder, golden, moved, run, tangle, url};
 use super::{Database, is_asked_for, verified};
 use crate::ledger::{commit, created, initiated, open, python};
 use crate::process_support::{EMAIL, NAME, World};
@@ -30,7 +30,6 @@ async fn told_by(database: &Database) -> Told {
     let report = verified(&ledger);
     assert!(report.is_sound(), "{report:?}");
     ledger.close().await;
-    rest(database).await;
     told
 }
 
@@ -217,10 +216,9 @@ async fn ask(world: &World, key: &str) -> String {
 }
 
 /// Stops the daemon, moves its ledger by the command, and starts it there.
-async fn moves_to(world: &mut World, from: &str, to: &str, database: &Database) {
+async fn moves_to(world: &mut World, from: &str, to: &str) {
     world.term();
     assert_eq!(world.end().await.code(), Some(0), "{}", world.said());
-    rest(database).await;
     // The target is the settings': its address need not stand among the arguments.
     world.settings.insert("AUDITSHIELD_STORE__URL".into(), to.to_owned());
     let (code, said) = world.run(&["ledger", "migrate", "--from", from]).await;
@@ -228,7 +226,6 @@ async fn moves_to(world: &mut World, from: &str, to: &str, database: &Database) 
     discreet(&said);
     let (code, said) = world.run(&["ledger", "verify"]).await;
     assert_eq!(code, 0, "{said}");
-    rest(database).await;
     world.start().await;
 }
 
@@ -249,7 +246,7 @@ async fn sales_go_on_on_the_other_ledger() {
     assert_eq!(world.notify(&sold).await, StatusCode::OK);
     world.until(&sold, "DELIVERED").await;
 
-    moves_to(&mut world, &sled, &url(&database), &database).await;
+    moves_to(&mut world, &sled, &url(&database)).await;
     assert_eq!(ask(&world, "second").await, begun, "the key still stands for its order");
     world.cinetpay.approve(&begun).unwrap();
     assert_eq!(world.notify(&begun).await, StatusCode::OK);
@@ -258,7 +255,7 @@ async fn sales_go_on_on_the_other_ledger() {
     let (later, never) = (ask(&world, "third").await, ask(&world, "fourth").await);
 
     let home = format!("sled:{}", world.path("home").display());
-    moves_to(&mut world, &url(&database), &home, &database).await;
+    moves_to(&mut world, &url(&database), &home).await;
     assert_eq!(ask(&world, "third").await, later);
     world.cinetpay.approve(&later).unwrap();
     assert_eq!(world.notify(&later).await, StatusCode::OK);

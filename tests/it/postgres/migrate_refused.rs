@@ -4,7 +4,7 @@ use auditshield::ledger::{Ledger, OpenError};
 use serde_json::{Value, json};
 
 use super::Database;
-use super::migrated::{PASSWORD, at_url, discreet, folder, moved, rest, run, tangle, url};
+use super::migrated::{PASSWORD, at_url, discreet, folder, moved, run, tangle, url};
 use crate::ledger::{commit, created, open};
 use crate::process_support::World;
 
@@ -21,7 +21,6 @@ async fn what_would_do_harm_is_refused() {
     commit(&ledger, 1, &[created(1)]).await;
     for database in [&empty, &newer] {
         database.open().close().await;
-        rest(database).await;
     }
     newer.run("update auditshield_schema set version = version + 1").await;
     let store = world.path("store");
@@ -39,7 +38,6 @@ async fn what_would_do_harm_is_refused() {
     check(&url(&full), &sled("new"), 69, "1 daemon(s) were heard of").await;
     check(&sled("store"), &url(&full), 69, "1 daemon(s) were heard of").await;
     ledger.close().await;
-    rest(&full).await;
     check(&sled("store"), &url(&full), 1, "is not empty").await;
     check(&url(&full), &sled("store"), 1, "is not empty").await;
     check(&url(&full), &sled("mine"), 1, "is not empty").await;

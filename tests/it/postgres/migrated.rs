@@ -153,11 +153,6 @@ pub(crate) fn at_url(database: &Database) -> Place {
     Place::Database(database.url())
 }
 
-/// As if its nodes had been silent for two minutes.
-pub(crate) async fn rest(database: &Database) {
-    database.run("update auditshield_nodes set seen_at = now() - interval '2 minutes'").await;
-}
-
 /// A folder with the journal of a fixture: between them they have every kind of event, and every status.
 pub(crate) fn golden(version: &str) -> tempfile::TempDir {
     let store = tempfile::tempdir().unwrap();
