@@ -1,6 +1,7 @@
-//! The two boundaries to the network, the clock, and what may be replaced while the daemon runs. Everything else in the
-//! program is concrete.
+//! The two boundaries to the network, the limits that all nodes share, the clock, and what may be replaced while the daemon
+//! runs. Everything else in the program is concrete.
 
+mod permits;
 mod trail;
 
 use std::future::Future;
@@ -11,6 +12,7 @@ use crate::domain::input::Verdict;
 use crate::domain::payment::Link;
 use crate::domain::receipt::Receipt;
 use crate::domain::values::{Buyer, Lang, Money, OrderId, Timestamp, TransactionId};
+pub use permits::Permits;
 pub use trail::{REQUEST_ID, RequestId};
 
 /// A future of a port: boxed, so that ports can stand behind `Arc<dyn …>`.
@@ -71,9 +73,15 @@ pub trait Mailer: Send + Sync + 'static {
 
     /// Takes one of the mails that may leave in this hour; what is not `urgent` has a part of them only. False: none is
     /// left, so nothing is tried and nothing has failed; the mail stays owed.
-    fn reserve(&self, urgent: bool) -> bool {
+    fn reserve(&self, urgent: bool) -> PortFuture<'_, bool> {
         let _ = urgent;
-        true
+        Box::pin(std::future::ready(true))
+    }
+
+    /// Whether it is known without asking that [`Mailer::reserve`] would say no: then nobody need try.
+    fn is_spent(&self, urgent: bool) -> bool {
+        let _ = urgent;
+        false
     }
 }
 

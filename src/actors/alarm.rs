@@ -94,6 +94,13 @@ impl State {
             deliver: self.shared.deliver.available_permits(),
             remind: self.shared.remind.available_permits(),
         };
+        // Where all nodes share the hour's mails, who knows that none is left takes no leases for them.
+        if parts.mailer.is_spent(true) {
+            rooms.deliver = 0;
+        }
+        if parts.mailer.is_spent(false) {
+            rooms.remind = 0;
+        }
         // Deliveries first: a reminder would take one of the few connections to the mail server.
         if rooms.deliver < parts.settings.deliver_max {
             rooms.remind = 0;

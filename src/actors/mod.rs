@@ -42,6 +42,9 @@ pub use witness::{Moment, Witness};
 /// Between two looks at the due index.
 const TICK_MILLIS: u64 = 100;
 
+/// What a lease lasts beyond the longest errand, in seconds: for the commit of what it brings back.
+const LEASE_BEYOND_SECONDS: u64 = 5;
+
 /// Reminders being sent at one time. One, beside the permits of deliveries: a reminder can wait, a buyer who has paid
 /// cannot.
 const REMINDERS_MAX: usize = 1;
@@ -86,6 +89,11 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// How long an order's lease lasts. No errand goes a step further than that.
+    pub fn lease_time(&self) -> Duration {
+        self.errand_time + Duration::from_secs(LEASE_BEYOND_SECONDS)
+    }
+
     /// Errands may hold at most half the seats, so that they never starve intake.
     pub fn errands_fit(&self) -> bool {
         self.verify_max + self.open_max + self.deliver_max + REMINDERS_MAX <= self.seats / 2

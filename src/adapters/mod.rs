@@ -17,4 +17,6 @@ pub mod proof;
 pub mod proof_key;
 pub mod receipt;
 pub mod systemd;
+#[cfg(test)]
+mod tests;
 pub mod token;

@@ -5,6 +5,7 @@ mod demo;
 #[cfg(feature = "postgres")]
 mod demo_nodes;
 mod demo_once;
+mod permits;
 mod reload;
 mod sockets;
 mod spool;
@@ -137,7 +138,7 @@ impl Daemon {
         let (admin, own) = (office.place, [own, office.own]);
         ledger.introduce(&public.to_string());
         let links = wiring::links(&config);
-        let live = wiring::Live::new(&config, &links)?;
+        let live = wiring::Live::new(&config, &links, permits::of(&ledger))?;
         let parts = wiring::parts(&config, ledger.clone(), clock.clone(), &live)?;
         let (orders, running) = Orders::start(parts).await?;
         let readiness = Arc::new(http::Readiness::default());

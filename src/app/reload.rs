@@ -32,7 +32,10 @@ impl Reloader {
         let restart = self.config.needs_restart(&next);
         next.server.public_url = self.config.server.public_url.clone();
         next.mail.timeout = self.config.mail.timeout;
-        let postman = wiring::postman(&next, &self.links).map_err(|why| Refused(vec![why.to_string()]))?;
+        // A lease lasts as long as it did at the start, and the postman must know how long.
+        next.cinetpay.timeout = self.config.cinetpay.timeout;
+        let postman = wiring::postman(&next, &self.links, self.live.permits.clone())
+            .map_err(|why| Refused(vec![why.to_string()]))?;
         self.live.postman.replace(postman);
         self.live.catalog.replace(next.catalog.catalog.clone());
         self.live.limiters.replace(self.config.limits, next.limits);

@@ -23,7 +23,7 @@ use crate::http::{
     self, AdminToken, BadToken, Deps, Gate, Gates, Heard, Peer, ProofSeal, Readiness, Seals, Unheard,
 };
 use crate::ledger::Ledger;
-use crate::ports::{Clock, Current};
+use crate::ports::{Clock, Current, Permits};
 
 /// Beside the catalogue: the folder whose files a proxy may send.
 const FILES: &str = "files";
@@ -55,27 +55,37 @@ pub(super) fn parts(config: &Config, ledger: Ledger, clock: Clock, live: &Live) 
     .map_err(|why| Error::Adapter(why.to_string()))?;
     Ok(Parts {
         ledger,
-        provider: Arc::new(provider),
+        provider: Arc::new(provider.sharing(live.permits.clone())),
         mailer: Arc::new(live.postman.clone()),
         catalog: live.catalog.clone(),
         policy: config.policy(),
         clock,
-        settings: Settings {
-            seats: config.actors.seats,
-            verify_max: config.verify.concurrency,
-            open_max: OPEN_MAX.min(config.actors.seats / 4),
-            deliver_max: config.deliver.concurrency,
-            // A verifier may ask, open and ask again; every single call has its own time-out.
-            errand_time: config.cinetpay.timeout.saturating_mul(4).max(config.mail.timeout.saturating_mul(2)),
-            ..Settings::default()
-        },
+        settings: settings(config),
     })
 }
 
-/// The postman of these settings; links begin with `public_url`.
-pub(super) fn postman(config: &Config, links: &Arc<Links>) -> Result<Postman, Error> {
-    Postman::new(mailer::Settings::from(config), Arc::clone(links))
-        .map_err(|why| Error::Adapter(why.to_string()))
+fn settings(config: &Config) -> Settings {
+    Settings {
+        seats: config.actors.seats,
+        verify_max: config.verify.concurrency,
+        open_max: OPEN_MAX.min(config.actors.seats / 4),
+        deliver_max: config.deliver.concurrency,
+        // A verifier may ask, open and ask again; every single call has its own time-out.
+        errand_time: config.cinetpay.timeout.saturating_mul(4).max(config.mail.timeout.saturating_mul(2)),
+        ..Settings::default()
+    }
+}
+
+/// The postman of these settings; links begin with `public_url`. A mail that it takes under a lease leaves before that is over.
+pub(super) fn postman(
+    config: &Config,
+    links: &Arc<Links>,
+    permits: Option<Arc<dyn Permits>>,
+) -> Result<Postman, Error> {
+    let postman = Postman::new(mailer::Settings::from(config), Arc::clone(links))
+        .map_err(|why| Error::Adapter(why.to_string()))?;
+    let shared = permits.map(|permits| (permits, settings(config).lease_time()));
+    Ok(postman.sharing(config.mail.per_hour, shared))
 }
 
 /// What SIGHUP replaces.
@@ -84,14 +94,21 @@ pub(super) struct Live {
     pub(super) catalog: Current<Catalog>,
     pub(super) postman: Current<Postman>,
     pub(super) limiters: Limiters,
+    /// Not replaced: whatever replaces the postman draws from here too.
+    pub(super) permits: Option<Arc<dyn Permits>>,
 }
 
 impl Live {
-    pub(super) fn new(config: &Config, links: &Arc<Links>) -> Result<Self, Error> {
+    pub(super) fn new(
+        config: &Config,
+        links: &Arc<Links>,
+        permits: Option<Arc<dyn Permits>>,
+    ) -> Result<Self, Error> {
         Ok(Self {
             catalog: Current::new(config.catalog.catalog.clone()),
-            postman: Current::new(postman(config, links)?),
+            postman: Current::new(postman(config, links, permits.clone())?),
             limiters: Limiters::new(config),
+            permits,
         })
     }
 }

@@ -16,6 +16,7 @@ pub mod numerals;
 pub mod payment;
 pub mod personal;
 pub mod proof;
+pub mod quota;
 pub mod receipt;
 pub mod reminder;
 pub mod schedule;

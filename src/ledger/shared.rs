@@ -9,6 +9,7 @@ use super::cluster::Cluster;
 use super::standing::Kept;
 use super::{CommitError, Ledger, LedgerError, Standing, by, query};
 use crate::domain::event::Event;
+use crate::domain::quota::{Drawn, Quota};
 use crate::domain::values::{OrderId, Timestamp};
 
 /// The right to run one errand of an order. Of all nodes one has it, until it is given back, committed under, or over.
@@ -200,6 +201,17 @@ impl Ledger {
                 rows.commit(id, base, events, now, held).await.map(Standing::row)
             }
         }
+    }
+
+    /// Draws permits that all nodes share: as many as are free, at most `most` and a burst. A ledger that this daemon has
+    /// alone keeps none: whoever needs a limit there counts for itself.
+    ///
+    /// # Errors
+    /// The database does not answer; then there is none, though it may have been counted.
+    pub async fn draw(&self, quota: Quota, most: u32) -> Result<Drawn, LedgerError> {
+        by!(self, _store => Ok(Drawn { granted: most.clamp(1, quota.burst()), wait: Duration::ZERO }), rows => {
+            rows.draw(quota, most).await
+        })
     }
 
     /// Verifies a shared ledger; daemons may be at work meanwhile. `progress` is told the bytes looked at so far. None:

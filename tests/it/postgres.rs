@@ -10,6 +10,9 @@ mod failover;
 mod fleet;
 mod gate;
 mod judge;
+mod limits;
+#[cfg(feature = "failpoints")]
+mod limits_fleet;
 mod lost;
 mod migrate;
 mod migrate_refused;

@@ -233,8 +233,8 @@ impl Provider for Port {
 }
 
 impl Mailer for Port {
-    fn reserve(&self, _: bool) -> bool {
-        self.0.with(State::may_mail)
+    fn reserve(&self, _: bool) -> PortFuture<'_, bool> {
+        Box::pin(std::future::ready(self.0.with(State::may_mail)))
     }
 
     fn send(&self, letter: Letter) -> PortFuture<'_, Posted> {

@@ -1,7 +1,6 @@
 //! What an order owes now, and what must be had before it is done: a permit, and the lease of a shared ledger.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -11,9 +10,6 @@ use super::State;
 use crate::domain::payment::{Payment, Status, Step, next_step};
 use crate::ledger::{Lease, Standing};
 use crate::ports::RequestId;
-
-/// What a lease lasts beyond the longest errand, in seconds: for the commit of what it brings back.
-const LEASE_BEYOND_SECONDS: u64 = 5;
 
 /// An errand to be started, and its rights.
 pub(super) struct Owed {
@@ -45,10 +41,11 @@ impl State {
             self.crowded = matches!(step, Step::Open(_));
             return None;
         };
+        // Under the lease: what is drawn here leaves before the lease is over, or not at all.
         let mailer = &shared.parts.mailer;
         let may_be_mailed = match step {
-            Step::Deliver => mailer.reserve(true),
-            Step::Remind => mailer.reserve(false),
+            Step::Deliver => mailer.reserve(true).await,
+            Step::Remind => mailer.reserve(false).await,
             Step::Open(_) | Step::Check(_) | Step::Wait(_) | Step::Rest => true,
         };
         let errand = if may_be_mailed { self.errand(step, payment, cause) } else { None };
@@ -97,8 +94,7 @@ impl State {
     /// That no other node does it meanwhile.
     async fn lease(&self, standing: &Standing) -> Option<Lease> {
         let parts = &self.shared.parts;
-        let length = parts.settings.errand_time + Duration::from_secs(LEASE_BEYOND_SECONDS);
-        match parts.ledger.lease(standing, length).await {
+        match parts.ledger.lease(standing, parts.settings.lease_time()).await {
             Ok(lease) => lease,
             Err(fault) => {
                 tracing::warn!(order = self.named(), %fault, "no lease can be had; what is owed stays due");

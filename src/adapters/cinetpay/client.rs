@@ -4,12 +4,9 @@
 //! program and differ by a customer's money. Whatever may have reached CinetPay is never called unsent.
 
 use std::fmt;
-use std::num::NonZeroU32;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use reqwest::header::RETRY_AFTER;
 use reqwest::{Response, redirect, retry};
 use serde_json::Value;
@@ -18,10 +15,11 @@ use url::Url;
 
 use super::breaker::{Breaker, Pass};
 use super::request::Merchant;
+use super::turns::Turns;
 use super::{answer, request, verdict};
 use crate::domain::input::Verdict;
 use crate::domain::values::TransactionId;
-use crate::ports::{OpenRequest, Opened, PortFuture, Provider, REQUEST_ID, RequestId};
+use crate::ports::{OpenRequest, Opened, Permits, PortFuture, Provider, REQUEST_ID, RequestId};
 
 /// Longest answer read, in bytes. The real ones have under 1 KiB.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
@@ -60,7 +58,7 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// For a whole call, the connection included; and, before it, for the wait for our own limits.
     pub timeout: Duration,
-    /// Calls begun in one second; zero counts as one.
+    /// Calls begun in one second, by all nodes together where they share; zero counts as one.
     pub per_second: u32,
     /// Calls under way at once; zero counts as one.
     pub concurrency: usize,
@@ -96,7 +94,7 @@ pub struct Client {
     init_url: Url,
     check_url: Url,
     http: reqwest::Client,
-    rate: DefaultDirectRateLimiter,
+    turns: Turns,
     slots: Semaphore,
     breaker: Mutex<Breaker>,
     started: Instant,
@@ -151,18 +149,24 @@ impl Client {
             .retry(retry::never())
             .build()
             .map_err(ClientError::Setup)?;
-        let per_second = NonZeroU32::new(settings.per_second).unwrap_or(NonZeroU32::MIN);
         metrics::gauge!(BREAKER_OPEN).set(0.0);
         Ok(Self {
             init_url: endpoint(api_url, &["v2", "payment"])?,
             check_url: endpoint(api_url, &["v2", "payment", "check"])?,
             http,
-            rate: RateLimiter::direct(Quota::per_second(per_second)),
+            turns: Turns::own(settings.per_second),
             slots: Semaphore::new(settings.concurrency.clamp(1, Semaphore::MAX_PERMITS)),
             breaker: Mutex::default(),
             started: Instant::now(),
             settings,
         })
+    }
+
+    /// The same, with its calls per second drawn from where other nodes draw theirs; no such place: its own.
+    #[must_use]
+    pub fn sharing(self, permits: Option<Arc<dyn Permits>>) -> Self {
+        let Some(permits) = permits else { return self };
+        Self { turns: Turns::shared(self.settings.per_second, permits), ..self }
     }
 
     fn merchant(&self) -> Merchant<'_> {
@@ -244,9 +248,7 @@ impl Client {
     async fn turn(&self) -> Option<SemaphorePermit<'_>> {
         // The semaphore is never closed, so there always is a permit.
         let slot = self.slots.acquire().await.ok();
-        while let Err(early) = self.rate.check() {
-            tokio::time::sleep(early.wait_time_from(DefaultClock::default().now())).await;
-        }
+        self.turns.next().await;
         slot
     }
 

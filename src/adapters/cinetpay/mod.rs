@@ -6,4 +6,5 @@ pub mod client;
 pub mod request;
 pub mod signature;
 pub mod trial;
+mod turns;
 pub mod verdict;

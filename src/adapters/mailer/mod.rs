@@ -13,7 +13,7 @@ use self::smtp::Manner;
 use super::token::Links;
 use crate::domain::merchant::Merchant;
 use crate::domain::values::{Email, OrderId};
-use crate::ports::{Current, Letter, Mailer, PortFuture, Posted};
+use crate::ports::{Current, Letter, Mailer, Permits, PortFuture, Posted};
 
 mod bounded;
 mod cap;
@@ -46,7 +46,7 @@ pub struct Settings {
     pub bounce_to: Option<Email>,
     /// Another server for the mails that the first one has surely not taken.
     pub fallback: Option<SmtpServer>,
-    /// Mails that may leave in an hour; zero for no limit.
+    /// Mails that may leave in an hour, of all nodes together where they share; zero for no limit.
     pub per_hour: u32,
     /// Whether the mail with the link brings the receipt along.
     pub attach_receipt: bool,
@@ -165,6 +165,14 @@ impl Postman {
         Ok(Self { stationery, way, cap: Cap::per_hour(settings.per_hour) })
     }
 
+    /// The same, with the hour's mails drawn from where other nodes draw theirs, each at most so long before it leaves; no
+    /// such place: its own.
+    #[must_use]
+    pub fn sharing(self, per_hour: u32, shared: Option<(Arc<dyn Permits>, Duration)>) -> Self {
+        let Some((permits, reach)) = shared else { return self };
+        Self { cap: Cap::shared(per_hour, reach, permits), ..self }
+    }
+
     /// Whether the mail server talks to us: connection, encryption, login. A folder always does. `Err` is its code, or our
     /// word for the fault.
     ///
@@ -239,13 +247,20 @@ impl Mailer for Postman {
         })
     }
 
-    fn reserve(&self, urgent: bool) -> bool {
-        let free = self.cap.as_ref().is_none_or(|cap| cap.take(urgent));
-        if !free {
-            let mail = if urgent { "delivery" } else { "reminder" };
-            metrics::counter!("auditshield_mails_held_total", "mail" => mail).increment(1);
-        }
-        free
+    fn reserve(&self, urgent: bool) -> PortFuture<'_, bool> {
+        Box::pin(async move {
+            let Some(cap) = &self.cap else { return true };
+            let free = cap.take(urgent).await;
+            if !free {
+                let mail = if urgent { "delivery" } else { "reminder" };
+                metrics::counter!("auditshield_mails_held_total", "mail" => mail).increment(1);
+            }
+            free
+        })
+    }
+
+    fn is_spent(&self, urgent: bool) -> bool {
+        self.cap.as_ref().is_some_and(|cap| cap.is_spent(urgent))
     }
 }
 
@@ -256,7 +271,12 @@ impl Mailer for Current<Postman> {
         Box::pin(async move { postman.send(letter).await })
     }
 
-    fn reserve(&self, urgent: bool) -> bool {
-        self.now().reserve(urgent)
+    fn reserve(&self, urgent: bool) -> PortFuture<'_, bool> {
+        let postman = self.now();
+        Box::pin(async move { postman.reserve(urgent).await })
+    }
+
+    fn is_spent(&self, urgent: bool) -> bool {
+        self.now().is_spent(urgent)
     }
 }

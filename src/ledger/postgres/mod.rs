@@ -7,6 +7,7 @@
 //! connection must outlive whoever asked for it.
 
 mod commit;
+mod draw;
 mod lease;
 mod list;
 mod migrate;

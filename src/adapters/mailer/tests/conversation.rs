@@ -115,11 +115,13 @@ async fn no_server_at_all_says_what_both_said() {
     assert_eq!(postman.greet_fallback().await, Some(Ok(())));
 }
 
-#[test]
-fn mails_of_an_hour_run_out() {
+#[tokio::test]
+async fn mails_of_an_hour_run_out() {
     let postman = postman(Settings { per_hour: 8, ..over_smtp(1) });
-    assert_eq!([(); 4].map(|()| postman.reserve(true)), [true, true, false, false]);
-    assert!(postman_without_cap().reserve(false));
+    for free in [true, true, false, false] {
+        assert_eq!(postman.reserve(true).await, free);
+    }
+    assert!(postman_without_cap().reserve(false).await);
 }
 
 fn postman_without_cap() -> Postman {

@@ -22,3 +22,13 @@ alter table auditshield_nodes add column if not exists skew_ms int8;
 alter table auditshield_nodes add column if not exists trip_us int8;
 
 alter table auditshield_nodes add column if not exists left_at timestamptz;
+
+-- What all nodes together may do only so often: up to when that which was drawn is paid for (microseconds of the database's
+-- clock), when somebody asked last, and what that brought. A row for each purpose, for ever.
+
+create table if not exists auditshield_quotas (
+    purpose text not null primary key,
+    asked_us int8 not null,
+    granted int8 not null,
+    spent_us int8 not null
+);
