@@ -29,8 +29,8 @@ pub(crate) const REQUEST_AGE: u8 = b'x';
 
 /// How the rest is laid out: written from the beginning, and readable whatever the layout is.
 pub(crate) const LAYOUT: &[u8] = b"layout";
-/// Neighbours are packed together. Before there were layouts they were not.
-pub(crate) const LAYOUT_PACKED: &[u8] = &[1];
+/// Neighbours of every kind are packed together; 1 left some kinds as they were, and before there were layouts none was.
+pub(crate) const LAYOUT_PACKED: &[u8] = &[2];
 
 /// The last line taken in.
 pub(crate) const APPLIED: &[u8] = b"m:applied";
