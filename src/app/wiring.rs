@@ -243,7 +243,10 @@ pub(super) fn deps(config: &Config, built: Built, live: &Live) -> Deps {
 fn seals(config: &Config, links: Arc<Links>, clock: Clock) -> Seals {
     let verifier = Verifier::new(config.cinetpay.webhook_secrets.iter().map(|secret| secret.bytes()));
     let grant_seconds = config.download.grant_ttl.as_secs();
-    let hash = KeyedHash::new(config.secret_keys.first().map_or(&[][..], |key| key.bytes()));
+    let keyed = |key: &[u8]| -> http::KeyedHash {
+        let hash = KeyedHash::new(key);
+        Arc::new(move |bytes| hash.hex(bytes))
+    };
     Seals {
         notice: Arc::new(move |body, token| {
             let verified = verifier.verify(body, token).map_err(|why| match why {
@@ -284,7 +287,8 @@ fn seals(config: &Config, links: Arc<Links>, clock: Clock) -> Seals {
             Arc::new(move |token| claimed(links.read_browser(token, seconds(&clock))))
         },
         sign_browser: Arc::new(move |order| links.browser_token(&order.to_string(), seconds(&clock))),
-        hash: Arc::new(move |bytes| hash.hex(bytes)),
+        hash: keyed(config.secret_keys.first().map_or(&[][..], |key| key.bytes())),
+        former_hashes: config.secret_keys.iter().skip(1).map(|key| keyed(key.bytes())).collect(),
         proof: proof(config),
     }
 }

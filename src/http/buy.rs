@@ -3,34 +3,30 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use warp::http::header::{HeaderMap, HeaderName, SET_COOKIE, VARY};
+use warp::http::header::{SET_COOKIE, VARY};
 use warp::http::{Method, StatusCode};
 use warp::reply::Response;
 
 use super::answer::{self, Problem};
+use super::asked::{Asked, Known, idempotency_key};
 use super::call::{self, Call, Fields};
 use super::pages::{self, Frame};
 use super::{Deps, Site, cors, language, markdown, order, shop};
 use crate::actors::{AskError, Receipt};
 use crate::domain::catalog::{Product, Tier};
 use crate::domain::decide::Refusal;
-use crate::domain::event::Request;
 use crate::domain::input::{Input, Purchase};
 use crate::domain::values::{Buyer, Email, Name, OrderId, Phone};
 use crate::domain::{slips, words};
 
 /// Largest purchase form, in bytes.
 const FORM_BYTES_MAX: usize = 16 * 1024;
-/// Longest idempotency key, in bytes.
-const KEY_BYTES_MAX: usize = 255;
 /// The cookie of a visit to the purchase pages.
 const VISIT_COOKIE: &str = "visite";
 /// How long a visit lasts, in days: as long as an idempotency key.
 const VISIT_DAYS_MAX: u64 = 1;
 /// How often a purchase is handed to an order that another request is just making.
 const SUBMITS_MAX: u32 = 3;
-
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Every method of the address.
 pub(crate) async fn route(site: &Arc<Site>, mut call: Call) -> Response {
@@ -234,21 +230,22 @@ async fn buy(
     let now = deps.now();
     let fresh = || OrderId::new(now, rand::random());
     let mut order = fresh();
-    let (request, again) = match request(site, call, product, tier, &buyer)? {
-        Some(asked) => (Some(asked), Input::Repeat),
+    let seals = &deps.seals;
+    let (asked, again) = match idempotency_key(&call.headers)? {
+        Some(key) => (Some(Asked::by_key(seals, key, (product, tier), &buyer)), Input::Repeat),
         // A form sent twice, or sent again after a refusal, goes on with the order that it made.
-        None => (form_asks(site, product, tier, (fields, &buyer)), Input::Retry),
+        None => {
+            let by_form = |chance| Asked::by_form(seals, chance, (product, tier), &buyer);
+            (form_request(fields).map(by_form), Input::Retry)
+        }
     };
-    if let Some(asked) = &request {
-        let known = deps.ledger.find_key(&asked.key, now).map_err(|error| {
+    if let Some(asked) = &asked {
+        let known = asked.known(&deps.ledger, now).map_err(|error| {
             tracing::error!(%error, "an idempotency key could not be looked up");
             Problem::unavailable()
         })?;
-        let (owner, fingerprint) = known.unwrap_or_else(|| {
-            let claim = site.claims.claim(&asked.key, &asked.fingerprint, order, now);
-            (claim.order, claim.fingerprint)
-        });
-        if fingerprint != asked.fingerprint {
+        let Known { order: owner, is_same } = known.unwrap_or_else(|| asked.claim(&site.claims, order, now));
+        if !is_same {
             return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused").explained(
                 "Cette clé d’idempotence a déjà servi à une autre demande.",
                 "This idempotency key was used for another request.",
@@ -256,6 +253,7 @@ async fn buy(
         }
         order = owner;
     }
+    let request = asked.map(Asked::into_request);
     let key = request.as_ref().map(|request| (request.key.clone(), request.fingerprint.clone()));
     let purchase =
         Purchase { product: product.slug.clone(), tier: tier.id.clone(), price: tier.price, buyer, request };
@@ -305,59 +303,6 @@ async fn repeat(site: &Site, order: OrderId, again: Input) -> Result<Receipt, As
     outcome
 }
 
-/// What the `Idempotency-Key` stands for, hashed: neither the key nor the buyer's data is stored with it.
-fn request(
-    site: &Site,
-    call: &Call,
-    product: &Product,
-    tier: &Tier,
-    buyer: &Buyer,
-) -> Result<Option<Request>, Problem> {
-    let Some(key) = idempotency_key(&call.headers)? else { return Ok(None) };
-    let hash = &site.deps.seals.hash;
-    let fingerprint = fingerprint(site, product, tier, buyer);
-    Ok(Some(Request { key: hash(format!("idempotency-key\n{key}").as_bytes()), fingerprint }))
-}
-
-/// The same for our own form: sent again with other data it is another purchase, as its buyer means it.
-fn form_asks(
-    site: &Site,
-    product: &Product,
-    tier: &Tier,
-    (fields, buyer): (&Fields, &Buyer),
-) -> Option<Request> {
-    let chance = form_request(fields)?;
-    let fingerprint = fingerprint(site, product, tier, buyer);
-    let key = (site.deps.seals.hash)(format!("form\n{chance}\n{fingerprint}").as_bytes());
-    Some(Request { key, fingerprint })
-}
-
-fn fingerprint(site: &Site, product: &Product, tier: &Tier, buyer: &Buyer) -> String {
-    let asked = json!([
-        product.slug,
-        tier.id,
-        buyer.email.expose(),
-        buyer.name.as_ref().map(Name::expose),
-        buyer.phone.as_ref().map(Phone::expose),
-    ]);
-    (site.deps.seals.hash)(format!("purchase\n{asked}").as_bytes())
-}
-
-/// The key as sent: one header of 1 to 255 ASCII characters. Two of them would leave a guess which one was meant.
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
-    let mut lines = headers.get_all(IDEMPOTENCY_KEY).iter();
-    let Some(header) = lines.next() else { return Ok(None) };
-    let key = header.to_str().ok().map(str::trim).filter(|key| (1..=KEY_BYTES_MAX).contains(&key.len()));
-    match (key, lines.next()) {
-        (Some(key), None) => Ok(Some(key)),
-        _ => Err(Problem::field(
-            "Idempotency-Key",
-            "La clé d’idempotence doit compter de 1 à 255 caractères ASCII, une seule fois.",
-            "The idempotency key must have 1 to 255 ASCII characters, once.",
-        )),
-    }
-}
-
 /// The way to the payment page.
 fn bill(site: &Site, call: &Call, receipt: &Receipt) -> Response {
     let payment = &receipt.payment;
@@ -389,6 +334,3 @@ fn bill(site: &Site, call: &Call, receipt: &Receipt) -> Response {
     }
     answer
 }
-
-#[cfg(test)]
-mod tests;

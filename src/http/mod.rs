@@ -6,6 +6,7 @@
 
 mod admin;
 mod answer;
+mod asked;
 mod assets;
 mod buy;
 mod call;
@@ -125,6 +126,8 @@ pub struct Seals {
     pub sign_browser: SignBrowser,
     /// A keyed hash (HMAC-SHA256 with a key of its own, in hex): idempotency keys and sessions.
     pub hash: KeyedHash,
+    /// The same under the signing keys that are being rotated out: what was hashed before is still recognised.
+    pub former_hashes: Vec<KeyedHash>,
     /// Proofs of sale.
     pub proof: ProofSeal,
 }

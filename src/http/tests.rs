@@ -127,6 +127,7 @@ fn seals() -> Seals {
         browser: read_token("browser"),
         sign_browser: Arc::new(|order| format!("browser:{order}:0")),
         hash: Arc::new(|bytes| bytes.iter().map(|byte| format!("{byte:02x}")).collect()),
+        former_hashes: Vec::new(),
     }
 }
 

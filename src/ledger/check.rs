@@ -81,9 +81,14 @@ pub(super) struct Order {
     given_up: bool,
 }
 
-#[cfg(test)]
 impl Order {
+    /// The last record of the key file that its lines name.
+    pub(super) fn last_key(&self) -> Option<u64> {
+        self.keys.iter().map(|(slot, _)| *slot).max()
+    }
+
     /// As the journal would tell it.
+    #[cfg(test)]
     pub(super) fn of(payment: Payment, lines: Vec<Located>) -> Self {
         Self { payment: Some(payment), lines, ..Self::default() }
     }

@@ -119,10 +119,20 @@ impl Embedded {
     pub(super) fn line(&self, id: OrderId, located: &Located) -> Result<(Read, Vec<u8>), LedgerError> {
         let bytes = read_line(&self.medium, located.seq, located.position)?;
         let line = journal::line::decode(&bytes).map_err(|reason| LedgerError::Line(reason.into()))?;
-        let read = decode_body(line.seq, line.body, Keys::Of(&self.ring)).map_err(|error| match error {
+        let unreadable = |error| match error {
             ReadError::Lost(lost) => LedgerError::Lost(lost),
             ReadError::Line(reason) | ReadError::Keys(reason) => LedgerError::Line(reason),
-        })?;
+        };
+        let read = match decode_body(line.seq, line.body, Keys::Of(&self.ring)) {
+            Err(ReadError::Lost(lost)) => {
+                let bare = decode_body(line.seq, line.body, Keys::None).map_err(unreadable)?;
+                match bare.kept.slot() {
+                    Some(slot) if self.says_destroyed(id, slot)? => bare,
+                    Some(_) | None => return Err(LedgerError::Lost(lost)),
+                }
+            }
+            read => read.map_err(unreadable)?,
+        };
         match read {
             read if read.order == id && read.line.seq == located.seq => Ok((read, bytes)),
             _ => Err(LedgerError::Line("the index points to another order's line".into())),
@@ -226,6 +236,7 @@ impl Embedded {
         let vault = vault.map_err(CommitError::Io)?;
         let after = erases.iter().map(|slot| Keyring::destroyed(*slot, id)).collect();
         let keys = KeyWork { before, after };
+        let (ring, slot) = (Arc::clone(&self.ring), seal.as_ref().map(|seal| seal.slot));
         let mut lines = Vec::with_capacity(base.map_or(0, |base| base.lines.len()) + 1);
         lines.extend(base.iter().flat_map(|base| &base.lines));
         let (payment, before) = (Arc::new(payment), base.cloned());
@@ -235,6 +246,7 @@ impl Embedded {
             let outcome = match outcome {
                 Ok(written) => {
                     lines.push(Located { seq: written.seq, position: written.position });
+                    slot.into_iter().for_each(|slot| ring.name(slot));
                     let snapshot = Arc::new(Snapshot { payment, vault, lines });
                     let change = Change { written, before, snapshot: Arc::clone(&snapshot), receipt: None };
                     overlay.add(change, permit);

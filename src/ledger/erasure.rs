@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use tracing::warn;
+
 use super::embedded::Embedded;
-use super::journal::{Patch, walk};
+use super::journal::{JournalError, Medium, Patch, line, read_line, walk};
 use super::record::{Commit, Kept, Keys, Line, Snapshot, decode_body};
 use super::seal::{Held, Keyring, Seal};
 use super::vault::Vault;
@@ -14,6 +16,16 @@ use crate::domain::values::{Email, OrderId};
 
 /// Only lines that hold one of these can hold an address.
 const PERSONAL: [&[u8]; 2] = [b"\"sealed\":\"", b"\"buyer\":{\""];
+
+impl Kept {
+    /// The record of its key.
+    pub(crate) fn slot(&self) -> Option<u64> {
+        match self {
+            Kept::Sealed(slot, _) => Some(*slot),
+            Kept::None | Kept::Plain => None,
+        }
+    }
+}
 
 /// What seals a commit that has something personal: the order's key, which `vault` names, or a new one, with the record
 /// that must be durable no later than its line.
@@ -71,7 +83,76 @@ pub(super) fn names(line: &Line, folded: &str) -> bool {
     buyers.into_iter().any(|buyer| buyer.email.expose().to_lowercase() == folded)
 }
 
+/// What the journal and the key file do not agree on.
+#[derive(Default)]
+struct Unlike {
+    /// Keys that a line says are destroyed, and that are not.
+    undone: Vec<(u64, OrderId)>,
+    /// Keys that no line says are destroyed, and that are not there.
+    lost: Vec<(u64, OrderId)>,
+}
+
+/// Reads the whole journal. What else is wrong with it is said elsewhere.
+fn unlike(medium: &Medium, ring: &Keyring) -> Result<Unlike, JournalError> {
+    let mut found = Unlike::default();
+    walk(medium, &mut |line, _| {
+        let Ok(read) = decode_body(line.seq, line.body, Keys::None) else { return Ok(()) };
+        if let Some(slot) = read.kept.slot()
+            && ring.get(slot, read.order)? == Held::Lost
+        {
+            found.lost.push((slot, read.order));
+        }
+        for slot in read.erases {
+            if ring.get(slot, read.order)? != Held::Destroyed {
+                found.undone.push((slot, read.order));
+            }
+        }
+        Ok(())
+    })?;
+    let undone = &found.undone;
+    found.lost.retain(|key| !undone.contains(key));
+    Ok(found)
+}
+
+/// Completes every erasure that the journal tells of. A key whose overwriting was torn looks lost, and the line that says
+/// that it was to be destroyed may stand far behind the one that needs it. False: there is nothing to complete.
+pub(super) fn completed(medium: &Medium, ring: &Keyring) -> Result<bool, JournalError> {
+    let Ok(Unlike { undone, .. }) = unlike(medium, ring) else { return Ok(false) };
+    if undone.is_empty() {
+        return Ok(false);
+    }
+    warn!(keys = undone.len(), "completing erasures that were interrupted");
+    ring.destroy(&undone)?;
+    Ok(true)
+}
+
+/// Mends a key file that has lost its end: marks of erasures are written again, behind which new keys go. A key that is
+/// lost is refused.
+pub(super) fn mend(medium: &Medium, ring: &Keyring) -> Result<(), JournalError> {
+    let Unlike { undone, lost } = unlike(medium, ring)?;
+    if let Some((slot, order)) = lost.first() {
+        return Err(ring.lost(*slot, *order).into());
+    }
+    warn!(marks = undone.len(), "the key file had lost its end: erasures are noted in it again");
+    ring.destroy(&undone)
+}
+
 impl Embedded {
+    /// Whether a line of the order says that the key in this record is destroyed. Then it reads as erased, whatever the
+    /// record holds.
+    pub(super) fn says_destroyed(&self, id: OrderId, slot: u64) -> Result<bool, LedgerError> {
+        let Some(snapshot) = self.stored(id)? else { return Ok(false) };
+        for located in &snapshot.lines {
+            let bytes = read_line(&self.medium, located.seq, located.position)?;
+            let line = line::decode(&bytes).map_err(|reason| LedgerError::Line(reason.into()))?;
+            let read = decode_body(line.seq, line.body, Keys::None);
+            if read.is_ok_and(|read| read.order == id && read.erases.contains(&slot)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// See [`seal`].
     pub(super) fn seal(
         &self,

@@ -13,6 +13,7 @@ use tracing::{error, info, warn};
 
 use super::backup::was_interrupted;
 use super::embedded::{Embedded, UNINDEXED_COMMITS_MAX};
+use super::erasure::{completed, mend};
 use super::index::guard::{Folder, Sled};
 use super::index::indexer::{Indexer, IndexerState};
 use super::index::overlay::Overlay;
@@ -23,7 +24,7 @@ use super::journal::{
     self, Applied, HashText, JournalError, Medium, Position, Recovered, Settings, Writer, Written,
 };
 use super::record::{Keys, Read, ReadError, Snapshot, decode_body};
-use super::seal::{Chance, Held, Keyring};
+use super::seal::{Chance, Keyring};
 use super::simulated::{self, Pace};
 use super::vault::Vault;
 use super::worker::Worker;
@@ -256,6 +257,7 @@ fn level(index: &Index, medium: &Medium, used: bool) -> Result<Level, Refused> {
         (None, None) => Series::default(),
         (None, Some(_)) => return Err(Refused::Index("it was made before receipts had numbers".into())),
     };
+    named(index, medium, applied.is_some())?;
     let anew = applied.is_none().then_some([0; STATUSES]);
     let mut replay =
         Replay { index, orders: HashMap::new(), lines: 0, last: None, anew, series, erased: Vec::new() };
@@ -289,27 +291,22 @@ fn level(index: &Index, medium: &Medium, used: bool) -> Result<Level, Refused> {
     Ok((recovered, Memory { counts, series, totals, due }, applied.is_none()))
 }
 
-/// Completes every erasure that the journal tells of. A key whose overwriting was torn looks lost, and the line that says
-/// that it was to be destroyed may stand far behind the one that needs it. False: there is nothing to complete.
-fn completed(medium: &Medium, ring: &Keyring) -> Result<bool, JournalError> {
-    let mut left = Vec::new();
-    let walked = journal::walk(medium, &mut |line, _| {
-        if let Ok(read) = decode_body(line.seq, line.body, Keys::None) {
-            for slot in read.erases {
-                if ring.get(slot, read.order)? != Held::Destroyed {
-                    left.push((slot, read.order));
-                }
-            }
-        }
-        Ok(())
-    });
-    // What else is wrong with the journal is said where it was found first.
-    if walked.is_err() || left.is_empty() {
-        return Ok(false);
+/// Takes over which records of the key file lines name, so that none is ever given to a second order, and repairs a file
+/// that ends before the last of them.
+fn named(index: &Index, medium: &Medium, used: bool) -> Result<(), Refused> {
+    let in_doubt = |error: IndexError| Refused::Index(error.to_string());
+    // An index of another key file says nothing about this one; what becomes of it is decided after the journal.
+    if !used || !index.fits_keys().map_err(in_doubt)? {
+        return Ok(());
     }
-    warn!(keys = left.len(), "completing erasures that were interrupted");
-    ring.destroy(&left)?;
-    Ok(true)
+    let Some(named) = index.named().map_err(in_doubt)? else {
+        return Err(Refused::Index("it was made before it knew how many keys there are".into()));
+    };
+    if index.ring().ends_before(named) {
+        mend(medium, index.ring()).map_err(Refused::Journal)?;
+    }
+    index.ring().name_until(named);
+    Ok(())
 }
 
 /// Opens the newest order that has a key, so that a key file that is missing or ends too soon is noticed before anything
@@ -357,6 +354,7 @@ impl Replay<'_> {
             },
         };
         self.erased.extend(read.erases.iter().map(|slot| (*slot, id)));
+        read.kept.slot().into_iter().for_each(|slot| self.index.ring().name(slot));
         let snapshot = Snapshot::after(before.as_deref(), read, position, self.index.ring())?;
         let snapshot = Arc::new(snapshot);
         let written = Written { seq, position, hash };

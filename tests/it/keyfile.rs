@@ -232,3 +232,111 @@ async fn an_erased_order_takes_new_reasons_and_loses_them_again() {
     let report = ledger::verify(&store, &mut |_| ()).unwrap();
     assert!(report.is_sound() && report.erased == 1, "{:?}", report.findings);
 }
+
+fn erased() -> [Event; 1] {
+    [Event::Erased { by: "admin".into() }]
+}
+
+/// The address that stands in an order's first line.
+fn address(ledger: &ledger::Ledger, number: i64) -> String {
+    let lines = ledger.history(crate::ledger::id(number)).unwrap();
+    match &lines[0].events[0] {
+        Event::Created { buyer, .. } => buyer.email.expose().to_owned(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The orders' numbers by record, as the file tells them, and what state each is in.
+fn records(store: &Path) -> Vec<(OrderId, u8)> {
+    let bytes = fs::read(keys(store)).unwrap();
+    let own = |record: &[u8]| (OrderId::from_bytes(record[..16].try_into().unwrap()), record[48]);
+    bytes.chunks(RECORD).skip(1).map(own).collect()
+}
+
+/// A file that has lost its end behind an erased order: the mark is written again, a record is never given to a second
+/// order, and the erased order reads as erased.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_end_gives_no_record_to_a_second_order() {
+    let id = crate::ledger::id;
+    for (name, index_left) in [("with its index", true), ("without", false)] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join("store");
+        let ledger = open(&store);
+        for number in [1, 2] {
+            commit(&ledger, number, &[crate::ledger::created(number)]).await;
+        }
+        commit(&ledger, 2, &erased()).await;
+        ledger.close().await;
+        let mut bytes = fs::read(keys(&store)).unwrap();
+        bytes.truncate(2 * RECORD);
+        fs::write(keys(&store), &bytes).unwrap();
+        if !index_left {
+            fs::remove_dir_all(store.join("index")).unwrap();
+        }
+        let ledger = open(&store);
+        assert_eq!(address(&ledger, 2), "effacé", "{name}");
+        commit(&ledger, 3, &[crate::ledger::created(3)]).await;
+        assert_eq!(address(&ledger, 2), "effacé", "{name}");
+        ledger.close().await;
+        assert_eq!(records(&store), [(id(1), b'K'), (id(2), b'E'), (id(3), b'K')], "{name}");
+        ledger::rebuild(&store).unwrap();
+        let report = crate::ledger::verified(&store);
+        assert!(report.is_sound() && report.index_compared && report.erased == 1, "{:?}", report.findings);
+        let ledger = open(&store);
+        assert_eq!(address(&ledger, 3), "Buyer3@example.ci", "{name}");
+        ledger.close().await;
+    }
+}
+
+/// A line with another place in the chain.
+fn reframed(line: &str, seq: u64, prev: &str) -> String {
+    let (_, body) = line.split_once(",\"at\":").unwrap();
+    let (body, _) = body.rsplit_once(",\"hash\":").unwrap();
+    let text = format!("{{\"seq\":{seq},\"prev\":\"{prev}\",\"batch\":{seq},\"at\":{body}");
+    let hash = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&text));
+    format!("{text},\"hash\":\"{hash}\"}}\n")
+}
+
+/// A store in which an earlier version has given the record of an erased order to another one: neither a start nor a
+/// rebuild destroys the other's key, and both orders read as they should.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_was_given_twice_stays_the_second_orders() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, second) = (folder.path().join("store"), folder.path().join("second"));
+    let ledger = open(&store);
+    commit(&ledger, 1, &[crate::ledger::created(1)]).await;
+    ledger.close().await;
+    ledger::backup(&store, &folder.path().join("backup"), &mut |_| ()).unwrap();
+    ledger::restore(&folder.path().join("backup"), &second, &mut |_| ()).unwrap();
+    let ledger = open(&second);
+    commit(&ledger, 3, &[crate::ledger::created(3)]).await;
+    ledger.close().await;
+    let ledger = open(&store);
+    commit(&ledger, 2, &[crate::ledger::created(2)]).await;
+    commit(&ledger, 2, &erased()).await;
+    ledger.close().await;
+    let segment = |store: &Path| store.join("journal/00000000000000000001.jsonl");
+    let (mut text, other) =
+        (fs::read_to_string(segment(&store)).unwrap(), fs::read_to_string(segment(&second)).unwrap());
+    let head = text.trim_end().rsplit_once(",\"hash\":\"").unwrap().1.trim_end_matches("\"}").to_owned();
+    text += &reframed(other.lines().nth(1).unwrap(), 4, &head);
+    fs::write(segment(&store), text).unwrap();
+    fs::copy(keys(&second), keys(&store)).unwrap();
+    let given = fs::read(keys(&store)).unwrap();
+    for rebuild in [true, false, true] {
+        if rebuild {
+            ledger::rebuild(&store).unwrap();
+        }
+        let ledger = open(&store);
+        assert_eq!((address(&ledger, 2), address(&ledger, 3)), ("effacé".into(), "Buyer3@example.ci".into()));
+        ledger.close().await;
+        assert_eq!(fs::read(keys(&store)).unwrap(), given);
+    }
+    let report = crate::ledger::verified(&store);
+    assert!(report.is_sound() && report.erased == 1, "{:?}", report.findings);
+    let ledger = open(&store);
+    commit(&ledger, 4, &[crate::ledger::created(4)]).await;
+    ledger.close().await;
+    let id = crate::ledger::id;
+    assert_eq!(records(&store), [(id(1), b'K'), (id(3), b'K'), (id(4), b'K')]);
+}

@@ -6,7 +6,7 @@ use warp::http::StatusCode;
 use warp::http::header::HeaderName;
 use warp::reply::Response;
 
-use super::{Key, Opened, open, page, proof};
+use super::{Key, Opened, is_proof, open, page};
 use crate::actors::AskError;
 use crate::domain::decide::Refusal;
 use crate::domain::input::Input;
@@ -38,7 +38,7 @@ async fn acted(site: &Arc<Site>, call: &mut Call) -> Result<Response, Problem> {
     let fields = Fields::parse(&body).unwrap_or_default();
     let act = call.segments.get(2).cloned().unwrap_or_default();
     // The way to the payment page also stands on the return page, which knows no secret.
-    let proven = fields.get("proof") == Some(proof(&site.deps, opened.payment.id).as_str());
+    let proven = fields.get("proof").is_some_and(|given| is_proof(&site.deps, opened.payment.id, given));
     if act != "payer" && !proven {
         return Err(strange());
     }

@@ -6,6 +6,7 @@
 pub(crate) mod acts;
 pub(crate) mod receipt;
 
+use subtle::ConstantTimeEq;
 use warp::http::StatusCode;
 use warp::http::header::{HeaderValue, SET_COOKIE};
 use warp::reply::Response;
@@ -14,7 +15,7 @@ use super::answer::{self, Problem};
 use super::call::Call;
 use super::pages::{self, Frame, States};
 use super::status::Standing;
-use super::{Deps, Site, download, language, refusals};
+use super::{Deps, KeyedHash, Site, download, language, refusals};
 use crate::domain::payment::{LinkState, Mail, Payment, Status};
 use crate::domain::values::{Email, OrderId};
 use crate::domain::{wishes, words};
@@ -120,7 +121,17 @@ fn closed() -> Problem {
 
 /// What the forms of an order's page bring along.
 fn proof(deps: &Deps, order: OrderId) -> String {
-    (deps.seals.hash)(format!("order-form\n{order}").as_bytes())
+    proven_by(&deps.seals.hash, order)
+}
+
+/// Whether a form brings it, also from a page of before the signing key was changed.
+fn is_proof(deps: &Deps, order: OrderId, given: &str) -> bool {
+    let mut hashes = std::iter::once(&deps.seals.hash).chain(&deps.seals.former_hashes);
+    hashes.any(|hash| proven_by(hash, order).as_bytes().ct_eq(given.as_bytes()).into())
+}
+
+fn proven_by(hash: &KeyedHash, order: OrderId) -> String {
+    hash(format!("order-form\n{order}").as_bytes())
 }
 
 /// What a page says of an order's state.

@@ -39,6 +39,10 @@ pub(crate) fn compare(
     if last.is_some() && !matches!(index.fits_keys(), Ok(true)) {
         look.differs("-", "m:keyring");
     }
+    let named = orders.values().filter_map(Order::last_key).max().map_or(0, |slot| slot + 1);
+    if last.is_some() && !matches!(index.named(), Ok(Some(noted)) if noted == named) {
+        look.differs("-", "m:named");
+    }
     if !matches!(index.series(), Ok(noted) if noted.as_ref().unwrap_or(&Series::default()) == series) {
         look.differs("-", "m:receipts");
     }
@@ -122,6 +126,7 @@ impl Look<'_> {
                     key == keys::APPLIED
                         || key == keys::COUNTS
                         || key == keys::KEYRING
+                        || key == keys::NAMED
                         || key == keys::LAYOUT
                         || key == SERIES
                 }

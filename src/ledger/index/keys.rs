@@ -38,6 +38,8 @@ pub(crate) const APPLIED: &[u8] = b"m:applied";
 pub(crate) const COUNTS: &[u8] = b"m:counts";
 /// Which key file the addresses' hashes are keyed with.
 pub(crate) const KEYRING: &[u8] = b"m:keyring";
+/// One more than the last record of the key file that a line names: shows that the file has lost its end.
+pub(crate) const NAMED: &[u8] = b"m:named";
 
 const ID_BYTES: usize = 16;
 const TIME_BYTES: usize = 8;

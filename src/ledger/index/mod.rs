@@ -128,6 +128,12 @@ impl Index {
         Ok(self.db.get(keys::KEYRING)?.is_some_and(|mark| *mark == self.ring.mark()))
     }
 
+    /// One more than the last record of the key file that a line names; none in an index from before that was noted.
+    pub(crate) fn named(&self) -> Result<Option<u64>, IndexError> {
+        let stored = self.db.get(keys::NAMED)?;
+        Ok(stored.map(|bytes| postcard::from_bytes(&bytes)).transpose()?)
+    }
+
     /// Whether it is laid out as this version does it. An empty one is.
     pub(crate) fn is_ours(&self) -> Result<bool, IndexError> {
         Ok(self.db.is_empty()
@@ -171,6 +177,7 @@ impl Index {
         batch.insert(keys::COUNTS, postcard::to_stdvec(counts)?);
         batch.insert(keys::APPLIED, postcard::to_stdvec(last)?);
         batch.insert(keys::KEYRING, &self.ring.mark());
+        batch.insert(keys::NAMED, postcard::to_stdvec(&self.ring.named())?);
         if self.db.get(keys::LAYOUT)?.is_none() {
             batch.insert(keys::LAYOUT, keys::LAYOUT_PACKED);
         }

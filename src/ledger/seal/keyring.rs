@@ -3,9 +3,11 @@
 #[cfg(feature = "postgres")]
 mod rows;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use ring::hmac as keyed;
 use sha2::{Digest, Sha256};
@@ -105,6 +107,10 @@ pub(crate) struct Keyring {
     addresses: Addresses,
     /// The record that the next new key takes.
     next: AtomicU64,
+    /// One more than the last record that a durable line names.
+    named: AtomicU64,
+    /// Destroyed keys whose records another order's keys have taken: what an earlier version made of a file without its end.
+    gone: Mutex<BTreeSet<(u64, OrderId)>>,
     chance: Chance,
 }
 
@@ -195,7 +201,12 @@ impl Keyring {
 
     fn of(medium: &Medium, file: Option<Segment>, addresses: &Key, next: u64, chance: Chance) -> Self {
         let records = Records::File(medium.clone(), file);
-        Keyring { records, addresses: Addresses::of(addresses), next: AtomicU64::new(next), chance }
+        Self::new(records, Addresses::of(addresses), next, chance)
+    }
+
+    fn new(records: Records, addresses: Addresses, next: u64, chance: Chance) -> Self {
+        let (next, named) = (AtomicU64::new(next), AtomicU64::new(0));
+        Keyring { records, addresses, next, named, gone: Mutex::default(), chance }
     }
 
     fn make(medium: &Medium, chance: &Chance) -> io::Result<()> {
@@ -221,11 +232,37 @@ impl Keyring {
         Seal { ring: self, slot, key }
     }
 
+    /// Notes that a durable line names this record.
+    pub(crate) fn name(&self, slot: u64) {
+        self.name_until(slot.saturating_add(1));
+    }
+
+    /// Notes that durable lines name records before this one.
+    pub(crate) fn name_until(&self, named: u64) {
+        self.named.fetch_max(named, Ordering::AcqRel);
+    }
+
+    /// One more than the last record that a durable line names, as far as it was told.
+    pub(crate) fn named(&self) -> u64 {
+        self.named.load(Ordering::Acquire)
+    }
+
+    /// Whether the file ends before records that lines name. Keys are durable before their lines: it has lost its end.
+    pub(crate) fn ends_before(&self, named: u64) -> bool {
+        self.next.load(Ordering::Acquire) < named
+    }
+
     /// What the file says of an order's key.
     ///
     /// # Errors
     /// IO.
     pub(crate) fn get(&self, slot: u64, order: OrderId) -> Result<Held, JournalError> {
+        let held = self.stored(slot, order)?;
+        let gone = || self.gone.lock().unwrap_or_else(PoisonError::into_inner).contains(&(slot, order));
+        Ok(if held == Held::Lost && gone() { Held::Destroyed } else { held })
+    }
+
+    fn stored(&self, slot: u64, order: OrderId) -> Result<Held, JournalError> {
         let (medium, file) = match &self.records {
             Records::File(_, None) => return Ok(Held::Lost),
             Records::File(medium, Some(file)) => (medium, file),
@@ -270,8 +307,28 @@ impl Keyring {
     /// # Errors
     /// IO.
     pub(crate) fn destroy(&self, keys: &[(u64, OrderId)]) -> Result<(), JournalError> {
-        let patches: Vec<Patch> = keys.iter().map(|(slot, order)| Self::destroyed(*slot, *order)).collect();
+        let mut patches = Vec::with_capacity(keys.len());
+        for (slot, order) in keys {
+            if self.is_of_another(*slot, *order)? {
+                self.gone.lock().unwrap_or_else(PoisonError::into_inner).insert((*slot, *order));
+            } else {
+                patches.push(Self::destroyed(*slot, *order));
+            }
+        }
         self.overwrite(&patches)
+    }
+
+    /// Whether a record is in good order and another order's: it is never overwritten for this one.
+    fn is_of_another(&self, slot: u64, order: OrderId) -> Result<bool, JournalError> {
+        match &self.records {
+            Records::File(medium, Some(file)) => {
+                let record = record_at(file, slot).map_err(JournalError::io(medium.path(KEYS)))?;
+                Ok(record::is_of_another(&record, slot, order))
+            }
+            Records::File(_, None) => Ok(false),
+            #[cfg(feature = "postgres")]
+            Records::Rows(_) => Ok(false),
+        }
     }
 
     /// Notes of lost keys that a person has accepted their loss.

@@ -116,6 +116,11 @@ pub(super) fn read_head(record: &Record) -> Option<Key> {
     Inside::of(record, 0).filter(|head| head.id == MAGIC && head.state == HEAD).map(|head| Key(head.key))
 }
 
+/// Whether a record is whole, and not this order's.
+pub(super) fn is_of_another(record: &Record, slot: u64, order: OrderId) -> bool {
+    Inside::of(record, slot).is_some_and(|inside| inside.id != order.bytes())
+}
+
 /// Whether a record may be copied: it is whole, or it was never written.
 pub(crate) fn is_whole(record: &Record, slot: u64) -> bool {
     Inside::of(record, slot).is_some() || record.iter().all(|byte| *byte == 0)

@@ -1,7 +1,6 @@
 //! Records in a database: the same bytes, found by order and number.
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicU64;
 
 use super::{Addresses, Keyring, NoChance, Records};
 use crate::domain::values::OrderId;
@@ -23,9 +22,7 @@ impl Keyring {
                 records.insert((order, slot), record);
             }
         }
-        let next = AtomicU64::new(last.saturating_add(1));
-        let (records, addresses) = (Records::Rows(records), addresses.clone());
-        Keyring { records, addresses, next, chance: Chance::System }
+        Keyring::new(Records::Rows(records), addresses.clone(), last.saturating_add(1), Chance::System)
     }
 
     /// An order's key, or the mark that it left, as the record with another number. None: it is lost.
