@@ -4,7 +4,8 @@
 //! memory, and one statement reads and moves it. A drawing whose answer is lost has been counted, and brings nothing.
 //!
 //! Why `now()`, the moment at which the statement arrived: one that had to wait for the row counts as having been asked
-//! before it waited, so nothing is drawn on credit, and the statement sees one time.
+//! before it waited, so nothing is drawn on credit, and the statement sees one time. What those before it drew meanwhile may
+//! stand further ahead than that moment allows, and must not be cut down to it.
 
 use std::time::Duration;
 

@@ -64,8 +64,11 @@ fn overdrawn(drawings: &[Drawing], quota: Quota) -> Option<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_that_draw_at_one_time_draw_no_more_than_there_is() {
-    let Some(database) = Database::new().await else { return };
     for quota in [quota(20, 5), quota(7, 1), quota(10, 60)] {
+        let Some(database) = Database::new().await else { return };
+        database
+            .run("drop table if exists auditshield_quotas; drop table if exists auditshield_schema")
+            .await;
         let end = Instant::now() + STORM;
         let mut tasks = tokio::task::JoinSet::new();
         // Each joins a while after the one before, and the second one ends early.

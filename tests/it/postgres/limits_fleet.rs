@@ -60,16 +60,25 @@ async fn bought(fleet: &Fleet, count: usize) -> Vec<String> {
     for number in 0..count {
         let node = &fleet.nodes[number % fleet.nodes.len()];
         let (client, url) = (node.client.clone(), format!("{}/buy/audit-kit/standard/", node.shop));
-        buyers.spawn(async move {
-            let body = serde_json::json!({"email": format!("buyer{number}@example.ci")});
-            let answer =
-                client.post(url).header("accept", "application/json").json(&body).send().await.unwrap();
-            let (status, body) = (answer.status(), answer.json::<serde_json::Value>().await.unwrap());
-            assert_eq!(status.as_u16(), 201, "{body}");
-            body["order_id"].as_str().unwrap().to_owned()
-        });
+        buyers.spawn(buyer(client, url, number));
     }
     buyers.join_all().await
+}
+
+/// Sends the purchase, under one key, until it is taken: the order.
+async fn buyer(client: reqwest::Client, url: String, number: usize) -> String {
+    let body = serde_json::json!({"email": format!("buyer{number}@example.ci")});
+    let begun = Instant::now();
+    loop {
+        let request = client.post(&url).header("accept", "application/json").json(&body);
+        let answer = request.header("idempotency-key", format!("buyer{number}")).send().await.unwrap();
+        let (status, body) = (answer.status(), answer.json::<serde_json::Value>().await.unwrap());
+        if status == reqwest::StatusCode::CREATED {
+            return body["order_id"].as_str().unwrap().to_owned();
+        }
+        assert!(begun.elapsed() < 2 * PATIENCE, "{body}");
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// CinetPay accepts all of them, and tells one node or another.
