@@ -87,10 +87,8 @@ async fn what_a_node_holds_and_owes_is_seen_by_the_others() {
     }
     // Long ago, whatever the tests' own clock says.
     database.run("update auditshield_orders set due_ms = 1000 + 1000 * (row_number - 1) from (select id as one, row_number() over (order by id) from auditshield_orders) numbered where id = one").await;
-    let cluster = until(&other, "where they listen", |cluster| {
-        [":1", ":2"].iter().all(|place| at(cluster, place).len() == 1)
-    })
-    .await;
+    let both = |cluster: &Cluster| [":1", ":2"].iter().all(|place| at(cluster, place).len() == 1);
+    let cluster = until(&other, "where they listen", both).await;
     let node = at(&cluster, ":1")[0];
     assert_eq!((node.late.orders, node.late.oldest.unwrap().0), (25, id(0)), "{node:?}");
     assert_eq!((cluster.late(), cluster.homeless.orders), (node.late.clone(), 0));

@@ -41,9 +41,9 @@ async fn asynchronous_replication_is_a_warning_and_synchronous_is_good() {
     assert_eq!(doctor(&url).await.0, "good");
 
     // A role that may not see the others' state says that it may not.
-    pair.database.run("create role blind login").await;
+    pair.database.run("create role blind login password 'blind'").await;
     let (_, rest) = url.split_once('@').unwrap();
-    let blind = format!("postgres://blind@{rest}");
+    let blind = format!("postgres://blind:blind@{rest}");
     assert_eq!(replication(&blind).await, Replication::Hidden);
     let (severity, en) = doctor(&blind).await;
     assert!(severity == "note" && en.contains("pg_read_all_stats"), "{severity}: {en}");
