@@ -48,7 +48,6 @@ fn judge(database: &Database) -> Vec<Finding> {
     vec![answers, replication(database)]
 }
 
-#[cfg_attr(not(any(feature = "postgres", test)), expect(dead_code, reason = "there is no database to judge"))]
 fn replication(database: &Database) -> Finding {
     const CHECK: &str = "replication";
     match database.replication {

@@ -196,7 +196,6 @@ pub struct Standby {
 }
 
 /// What the database says of how it replicates.
-#[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "only a database is asked"))]
 pub(super) struct Answers<'a> {
     pub(super) version: Option<&'a str>,
     /// `synchronous_standby_names`.
@@ -207,7 +206,7 @@ pub(super) struct Answers<'a> {
     pub(super) standbys: Option<&'a [Standby]>,
 }
 
-#[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "only a database is asked"))]
+#[cfg_attr(not(any(feature = "postgres", test)), expect(dead_code, reason = "only a database is asked"))]
 impl Answers<'_> {
     /// What that comes to.
     pub(super) fn replication(&self) -> Replication {
@@ -258,7 +257,10 @@ impl Cluster {
     }
 
     /// Says of each node whether it is there, leaves out tools that are done, and puts the nodes in order.
-    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "only a database has several"))]
+    #[cfg_attr(
+        not(any(feature = "postgres", test)),
+        expect(dead_code, reason = "only a database has several")
+    )]
     pub(super) fn settle(&mut self) {
         let states: Vec<State> = self.nodes.iter().map(|node| self.state_of(node)).collect();
         for (node, state) in self.nodes.iter_mut().zip(states) {
