@@ -49,7 +49,8 @@ async fn drawer(node: Ledger, quota: Quota, end: Instant) -> Vec<Drawing> {
 
 /// Of every span that holds a first and a last drawing as a whole: what was granted cost no more than the span and a burst.
 fn overdrawn(drawings: &[Drawing], quota: Quota) -> Option<String> {
-    for (from, _, _) in drawings {
+    let drawings: Vec<Drawing> = drawings.iter().copied().filter(|(_, _, granted)| *granted > 0).collect();
+    for (from, _, _) in &drawings {
         for (_, to, _) in drawings.iter().filter(|(_, to, _)| to > from) {
             let within = drawings.iter().filter(|(asked, answered, _)| asked >= from && answered <= to);
             let granted: u32 = within.map(|(_, _, granted)| granted).sum();
