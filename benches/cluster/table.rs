@@ -54,7 +54,16 @@ impl Table {
                 share("load"),
             );
         }
-        let _ = write!(text, "\n{how}; {} cores.", machine::cores());
+        let middle = |name: &str| median(self.of(name).to_vec());
+        let _ = write!(
+            text,
+            "\n{how}; {} cores. The embedded ledger: {:.0} notifications and {:.0} sales a second; the database by itself: {:.0} \
+             commits a second.",
+            machine::cores(),
+            middle(&format!("{EMBEDDED}/rate")),
+            middle(&format!("{EMBEDDED}/sales")),
+            middle("database"),
+        );
         text
     }
 

@@ -11,6 +11,7 @@ use super::index::compare::compare;
 use super::index::guard::{Folder, Sled};
 use super::index::receipts::Series;
 use super::journal::{self, Applied, JournalError, Medium, Position, walk};
+use super::lock::Lock;
 use super::open::{discard, folder_error, lock, open_index, whole};
 use super::record::{Kept, Keys, Located, Read, ReadError, decode_body};
 use super::seal::{Chance, Held, Keyring, Lost};
@@ -230,7 +231,7 @@ fn index(
 }
 
 /// The lock, if nobody has it and the store was ever open. Verification never makes files.
-fn lock_existing(store: &Path) -> Result<Option<std::fs::File>, OpenError> {
+fn lock_existing(store: &Path) -> Result<Option<Lock>, OpenError> {
     if !store.join("lock").exists() {
         return Ok(None);
     }

@@ -1,6 +1,5 @@
 //! The store in a folder: commits through the journal's thread, reads from overlay and index.
 
-use std::fs::File;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -15,6 +14,7 @@ use super::index::{Change, Index};
 use super::journal::{
     self, AppendError, Entry as Append, KeyWork, Medium, OnFatal, Trouble, Writer, Written, read_line,
 };
+use super::lock::Lock;
 use super::record::{Commit, Keys, Line, Located, Read, ReadError, Snapshot, decode_body};
 use super::seal::Keyring;
 use super::vault::Vault;
@@ -49,7 +49,7 @@ pub struct Embedded {
     pub(super) permits: Arc<Semaphore>,
     pub(super) folder: Folder,
     /// Held for as long as the store is open; a simulated one has none.
-    pub(super) lock: Mutex<Option<File>>,
+    pub(super) lock: Mutex<Option<Lock>>,
     /// Whether its workers are tasks.
     pub(super) simulated: bool,
 }

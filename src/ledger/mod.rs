@@ -16,6 +16,7 @@ mod export;
 mod health;
 mod index;
 pub mod journal;
+mod lock;
 #[cfg(feature = "postgres")]
 pub mod migrate;
 mod open;

@@ -1,7 +1,7 @@
 //! Opening the store: lock, index, journal, replay.
 
 use std::collections::HashMap;
-use std::fs::{File, TryLockError};
+use std::fs::TryLockError;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -23,6 +23,7 @@ use super::index::{self, Change, Due, Index, IndexError, STATUSES, keys};
 use super::journal::{
     self, Applied, HashText, JournalError, Medium, Position, Recovered, Settings, Writer, Written,
 };
+use super::lock::Lock;
 use super::record::{Keys, Read, ReadError, Snapshot, decode_body};
 use super::seal::{Chance, Keyring};
 use super::simulated::{self, Pace};
@@ -61,7 +62,7 @@ fn assemble(
     medium: Medium,
     chance: Chance,
     folder: Folder,
-    lock: Option<File>,
+    lock: Option<Lock>,
     pace: Option<Pace>,
 ) -> Result<Embedded, OpenError> {
     let store = &options.folder;
@@ -123,15 +124,13 @@ fn look_up(store: &Embedded, id: OrderId) {
     }
 }
 
-/// Takes the store for this process; the system gives it back when the process ends, however it ends.
-pub(super) fn lock(store: &Path) -> Result<File, OpenError> {
+/// Takes the store for this process.
+pub(super) fn lock(store: &Path) -> Result<Lock, OpenError> {
     let path = store.join("lock");
-    let file = File::create(&path).map_err(folder_error(&path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(store.to_owned())),
-        Err(TryLockError::Error(source)) => Err(OpenError::Folder { path, source }),
-    }
+    Lock::take(&path).map_err(|error| match error {
+        TryLockError::WouldBlock => OpenError::InUse(store.to_owned()),
+        TryLockError::Error(source) => OpenError::Folder { path, source },
+    })
 }
 
 /// Refuses a store that a restoration or a migration has not finished: it would look like a first start.

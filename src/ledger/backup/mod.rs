@@ -13,7 +13,7 @@ mod keys;
 mod manifest;
 mod restore;
 
-use std::fs::{self, DirBuilder, File, TryLockError};
+use std::fs::{self, DirBuilder, TryLockError};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +21,7 @@ use serde::Serialize;
 
 use super::journal::medium::sync_folder;
 use super::journal::{Chain, Damage, JournalError, Medium, rest, scan};
+use super::lock::Lock;
 use copy::{copied, same_head};
 pub use error::BackupError;
 use manifest::{Manifest, Segment};
@@ -257,15 +258,13 @@ fn make_folder(folder: &Path) -> Result<(), BackupError> {
     made.and_then(|()| sync_folder(folder.parent().unwrap_or(folder))).map_err(BackupError::io(folder))
 }
 
-/// One backup at a time; the system gives the lock back when the process ends.
-fn lock(target: &Path) -> Result<File, BackupError> {
+/// One backup at a time.
+fn lock(target: &Path) -> Result<Lock, BackupError> {
     let path = target.join(LOCK);
-    let file = File::create(&path).map_err(BackupError::io(&path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(BackupError::InUse(target.to_owned())),
-        Err(TryLockError::Error(source)) => Err(BackupError::Io { path, source }),
-    }
+    Lock::take(&path).map_err(|error| match error {
+        TryLockError::WouldBlock => BackupError::InUse(target.to_owned()),
+        TryLockError::Error(source) => BackupError::Io { path, source },
+    })
 }
 
 /// A backup inside the store would be lost with it, and the store inside a backup makes no sense.
