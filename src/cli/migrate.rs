@@ -24,7 +24,7 @@ Exemples / Examples:
 pub(super) struct MigrateArgs {
     #[command(flatten)]
     source: Source,
-    /// La source, sled:<dossier> ou postgres://… [défaut : celle des réglages] · The source [default: the settings']
+    /// La source, sled:… ou postgres://… [défaut : celle des réglages] · The source [default: the settings']
     #[arg(long, value_name = "URL")]
     from: Option<String>,
     /// La cible, vide ou à reprendre [défaut : celle des réglages] · The target, empty or to be gone on with

@@ -1,8 +1,8 @@
 //! `ledger migrate`: a whole ledger from a folder into a PostgreSQL database, or back.
 //!
-//! What moves are the lines, byte for byte but for the numbers of their keys ([`body`]), and the keys' records: nothing
+//! What moves are the lines, byte for byte but for the numbers of their keys (`body`), and the keys' records: nothing
 //! personal is opened for it but to fold the orders, as every node does. Each side builds its own chain over them. What
-//! proves that nothing was lost are books, made from each side's own lines and compared ([`books`]).
+//! proves that nothing was lost are books, made from each side's own lines and compared (`books`).
 //!
 //! Invariant: a target that is not finished is refused by every daemon, and a migration that was killed goes on.
 //! Invariant: it is finished only once the target was verified and its books equal the source's.
