@@ -248,7 +248,7 @@ fn read(ring: &Keyring, seq: u64, body: &[u8], lost: &mut Vec<(u64, Lost)>) -> R
         Ok(read) => Ok(read),
         Err(ReadError::Lost(key)) => {
             let read = decode_body(seq, body, Keys::None).map_err(|error| error.to_string())?;
-            if let Kept::Sealed(slot, _) = read.kept {
+            if let Some(slot) = read.kept.slot() {
                 lost.push((slot, key));
             }
             Ok(read)

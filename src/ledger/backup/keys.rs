@@ -11,7 +11,7 @@ use crate::domain::values::OrderId;
 use crate::ledger::check::LostKeys;
 use crate::ledger::journal::medium::{KEYS, sync_folder};
 use crate::ledger::journal::{JournalError, Line, Medium, SLOT_BYTES};
-use crate::ledger::record::{Kept, Keys, decode_body};
+use crate::ledger::record::{Keys, decode_body};
 use crate::ledger::seal::{Chance, Held, Keyring, is_whole};
 
 /// A record that is just being overwritten is read again so often.
@@ -106,7 +106,7 @@ impl Restored {
         let read = decode_body(line.seq, line.body, Keys::None);
         let read = read.map_err(|error| receiver(error.to_string()))?;
         self.erased.extend(read.erases.iter().map(|slot| (*slot, read.order)));
-        if let Kept::Sealed(slot, _) = read.kept
+        if let Some(slot) = read.kept.slot()
             && self.ring.get(slot, read.order)? == Held::Lost
         {
             match self.lost_keys {

@@ -13,7 +13,7 @@ use crate::ledger::check::examine;
 use crate::ledger::journal::{Medium, Patch};
 use crate::ledger::open::{folder_error, lock};
 use crate::ledger::postgres::{Postgres, Stand};
-use crate::ledger::record::{Kept, Keys, decode_body};
+use crate::ledger::record::{Keys, decode_body};
 use crate::ledger::seal::Keyring;
 use crate::ledger::{OpenError, OpenOptions, Report};
 
@@ -154,7 +154,7 @@ fn outline(stand: &Stand) -> Result<(Outline, Vec<u64>), MigrateError> {
         if read.line.events.iter().any(|event| matches!(event, Event::Paid { .. })) {
             pays = stand.receipt.map(|number| (line, number));
         }
-        if let Kept::Sealed(slot, _) = read.kept
+        if let Some(slot) = read.kept.slot()
             && !slots.contains(&slot)
         {
             slots.push(slot);
